@@ -1,0 +1,55 @@
+# `make` prints the targets. Each sets up what it needs first: nothing is installed twice.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+LAB := $(wildcard tests/lab tests/netns)
+
+# Override to run a part: make test-unit ARGS="-k annotation"
+ARGS :=
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## (.*)/  make \1\t\2/' | expand -t 18
+
+.PHONY: setup
+setup: packages $(VENV)/.ready ## install what this machine lacks: system packages, and .venv
+
+.PHONY: packages
+packages:
+	@tests/setup.sh packages
+
+$(VENV)/.ready: pyproject.toml requirements-dev.txt tests/setup.sh | packages
+	@tests/setup.sh venv $(VENV)
+	@touch $@
+
+.PHONY: demo
+demo: setup ## a VPC in network namespaces, the appliance in it, and what it lets through
+	@$(PYTHON) -m tests.demo $(ARGS)
+
+.PHONY: test
+test: setup ## everything: lint, unit, property, lab
+	@$(PYTHON) -m pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## all but the lab: no root, no namespaces
+	@$(PYTHON) -m pytest $(addprefix --ignore=,$(LAB)) $(ARGS)
+
+.PHONY: test-lab
+test-lab: setup ## the lab alone: the real program, real packets
+	@$(PYTHON) -m pytest $(LAB) $(ARGS)
+
+.PHONY: lint
+lint: setup ## ruff and mypy, as `make test` runs them
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --quiet --check
+	@$(VENV)/bin/mypy --no-error-summary
+
+.PHONY: bench
+bench: setup ## connections per second and throughput, beside plain NAT, HAProxy and Squid
+	@tests/setup.sh packages bench
+	@$(PYTHON) -m tests.bench $(ARGS)
+
+.PHONY: clean
+clean: ## remove what make made; system packages stay
+	@rm -rf $(VENV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

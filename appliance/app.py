@@ -1,0 +1,377 @@
+"""The supervisor: the composition root of `discriminat run`.
+
+In this order: kernel settings and a closed ruleset; identity from IMDS; workers; first policy from
+AWS; policy to the workers; the kernel's sets; ready. Then it polls AWS, answers the workers'
+questions, ships the logs and reports its health. What fails is tried again, and meanwhile all stays
+as it was: closed before the first policy, the last policy after it. An empty one is never invented.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from appliance import __version__
+from appliance.address import Ipv4, Network, format_ipv4
+from appliance.chronicle import FLOW, Chronicle
+from appliance.crew import Crew, Send
+from appliance.edge import ec2, system
+from appliance.edge.health import HealthServer
+from appliance.edge.imds import Identity, Imds
+from appliance.edge.netfilter import Netfilter, NetfilterConfig
+from appliance.edge.resolver import Resolver, ResolverLimits
+from appliance.errors import AwsError, KernelError
+from appliance.event import change_event, config_event
+from appliance.flow import Limits
+from appliance.messages import ClientAnswered, Configure, FlowLines, NewAnswers, NewPolicy, WantClient, WantName
+from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.inventory import Inventory, NetworkInterface
+from appliance.policy.policy import EMPTY_POLICY, Policy, compile_policy, diff_policy
+from appliance.settings import Settings
+
+log = logging.getLogger("discriminat")
+
+POLL_SHARE = 5  # AWS is read for at most one part in so many of the time
+POLL_JITTER = 0.1  # share of the interval
+RETRY_FIRST = 1.0  # seconds
+RETRY_MOST = 60.0  # seconds
+DRAIN = 2.0  # seconds for held packets to be decided on the way out
+WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
+ASK_TOGETHER = 0.05  # seconds that a question about a client waits for others
+REPLAY = 1000  # answers in one message to a worker that starts late
+
+
+class Supervisor:
+    """The running appliance. Made and used inside one event loop; AWS and nft are called from threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._netfilter = Netfilter()
+        self._manager = system.ServiceManager.from_environment()
+        self._policy: Policy = EMPTY_POLICY
+        self._inventory = Inventory((), ())
+        self._read_at: float | None = None  # when AWS was last read, monotonic seconds
+        self._failure = ""  # why the last reading failed
+        self._today = _today()
+        self._book = AddressBook(settings.names_grace)  # for workers that start late
+        self._late: dict[str, NetworkInterface] = {}  # found by a targeted look-up since the last full reading
+        self._wanted: set[Ipv4] = set()  # clients to ask AWS about
+        self._wanting = asyncio.Event()
+        self._applying = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._counted: dict[str, int] = {}
+        self._ready = False
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            KernelError: the ruleset could not be loaded; forwarding was not switched on by us.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        health = HealthServer(self._settings.health_port, self.report)
+        health.start()
+        body = asyncio.create_task(self._body())
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({body, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if body.done():
+                body.result()
+        finally:
+            await self._shut_down(body)
+            health.close()
+
+    async def _body(self) -> None:
+        nft_queue = await asyncio.to_thread(self._netfilter.has_nft_queue)
+        queues = self._settings.engine_workers or min(len(os.sched_getaffinity(0)), 16)
+        extra = tuple(map(Network.parse, self._settings.policy_clients))
+        await self._load(NetfilterConfig((), queues, nft_queue, self._settings.engine_first_queue, self._settings.health_port))
+        for failed in system.apply_kernel_settings(system.memory_octets()):
+            log.warning("kernel setting left alone: %s", failed)
+        identity = await self._retry("identity", Imds().identity)
+        self._identity: Identity = identity
+        clients = tuple(dict.fromkeys((*identity.vpc_networks, *extra)))
+        await self._load(
+            NetfilterConfig(clients, queues, nft_queue, self._settings.engine_first_queue, self._settings.health_port)
+        )
+        region = self._settings.aws_region or identity.region
+        self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
+        variant = "the nft queue statement" if nft_queue else "iptables NFQUEUE rules: this kernel has no nft queue statement"
+        self._tell("appliance", "started", f"discriminat {__version__}, {queues} queues through {variant}")
+        self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
+        self._resolver = Resolver(
+            self._settings.names_nameservers,
+            self._settings.names_port,
+            on_answer=self._on_answer,
+            limits=ResolverLimits(rate=self._settings.names_rate),
+        )
+        self._crew = Crew(
+            [self._configuration(self._settings.engine_first_queue + number) for number in range(queues)],
+            on_start=self._on_worker_start,
+            on_message=self._on_worker_message,
+            on_death=self._on_worker_death,
+        )
+        self._crew.start()
+        await asyncio.gather(self._poll(), self._ask(), self._watch(), self._feed_watchdog())
+
+    def _configuration(self, queue: int) -> Configure:
+        settings = self._settings
+        limits = Limits(
+            hello_wait=settings.engine_hello_wait,
+            reply_wait=settings.engine_reply_wait,
+            look_up_wait=settings.engine_look_up_wait,
+        )
+        return Configure(queue, self._identity.instance_id, limits, settings.names_grace, settings.tls_ech)
+
+    async def _load(self, config: NetfilterConfig) -> None:
+        await asyncio.to_thread(self._netfilter.load, config)
+
+    async def _retry(self, what: str, action: Callable[[], Any]) -> Any:
+        """Return what the action returns, however long AWS takes to let it."""
+        wait = RETRY_FIRST
+        while True:
+            try:
+                return await asyncio.to_thread(action)
+            except AwsError as fault:
+                self._failure = fault.message
+                log.warning("no %s yet, all stays closed: %s (%s)", what, fault.message, fault.hint)
+            await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 -- spreads load, keeps no secret
+            wait = min(wait * 2, RETRY_MOST)
+
+    # ---- policy --------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        """Read AWS again and again; a failure leaves everything as it is."""
+        failures = 0
+        while True:
+            began = time.monotonic()
+            self._late.clear()
+            try:
+                inventory = await asyncio.to_thread(self._discovery.inventory)
+            except AwsError as fault:
+                if fault.message != self._failure:
+                    self._tell("error", "failed", f"AWS could not be read, the last policy stands: {fault.message}")
+                self._failure = fault.message
+                failures += 1
+            else:
+                if self._failure:
+                    self._tell("error", "recovered", "AWS can be read again")
+                self._failure = ""
+                failures = 0
+                self._read_at = began
+                async with self._applying:
+                    await self._apply(_with_interfaces(inventory, Inventory((), tuple(self._late.values()))))
+            spent = time.monotonic() - began
+            wait = max(self._settings.policy_poll_interval, POLL_SHARE * spent)
+            if failures:
+                wait = max(wait, min(self._settings.policy_poll_interval * 2**failures, RETRY_MOST))
+            await asyncio.sleep(wait * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))  # noqa: S311 -- as above
+
+    async def _apply(self, inventory: Inventory) -> None:
+        """Put what AWS says in force: names first, then the workers, then the kernel's sets."""
+        self._inventory = inventory
+        policy = await asyncio.to_thread(compile_policy, inventory)
+        if policy.digest != self._policy.digest:
+            changes = await asyncio.to_thread(diff_policy, self._policy, policy)
+            self._book.forget(self._policy.names - policy.names)
+            self._policy = policy
+            self._resolver.maintain(policy.names)
+            self._crew.broadcast(NewPolicy(policy))
+            reason = f"{len(policy.clients)} clients, {len(policy.names)} names, {len(policy.rejections)} rejections"
+            self._tell("policy", "accepted", reason)
+            instance = self._identity.instance_id
+            self._chronicle.tell(*(change_event(change, instance=instance, digest=policy.digest) for change in changes))
+            if not self._ready:
+                await self._crew.wait_ready()
+            await self._open_ports()
+        if not self._ready:
+            self._ready = True
+            self._manager.notify("READY=1")
+            self._tell("appliance", "ready", "the policy is in force")
+
+    async def _open_ports(self) -> None:
+        clients = self._policy.clients
+        annotated = [(address, port) for address, client in clients.items() for port in client.ports]
+        see_thru = [
+            address
+            for address, client in clients.items()
+            if client.see_thru is not None and client.see_thru.active(self._today)
+        ]
+        try:
+            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru)
+        except KernelError as fault:  # the engine refuses what policy does not allow, whatever the sets say
+            self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
+
+    async def _ask(self) -> None:
+        """Ask AWS about clients that the workers do not know, as many at once as have gathered."""
+        while True:
+            await self._wanting.wait()
+            await asyncio.sleep(ASK_TOGETHER)
+            self._wanting.clear()
+            wanted, self._wanted = self._wanted, set()
+            found = await asyncio.gather(*(asyncio.to_thread(self._look_up, address) for address in wanted))
+            async with self._applying:
+                inventory = self._inventory
+                for part in found:
+                    if part is not None:
+                        self._late.update((interface.id, interface) for interface in part.interfaces)
+                        inventory = _with_interfaces(inventory, part)
+                if inventory is not self._inventory and self._ready:
+                    await self._apply(inventory)
+            for address in wanted:
+                self._crew.broadcast(ClientAnswered(address))
+
+    def _look_up(self, address: Ipv4) -> Inventory | None:
+        try:
+            return self._discovery.interface_of(address)
+        except AwsError as fault:
+            log.warning("%s stays unknown: %s", format_ipv4(address), fault.message)
+            return None
+
+    # ---- workers -------------------------------------------------------------------------
+
+    def _on_worker_start(self, send: Send) -> None:
+        if self._policy.digest:
+            now = time.monotonic()
+            known = [name for name in self._policy.names if self._book.knows(name)]
+            answers = [Answer(name, self._book.known(name, now), ttl=0.0) for name in known]
+            for start in range(0, len(answers), REPLAY):
+                send(NewAnswers(tuple(answers[start : start + REPLAY])))
+            send(NewPolicy(self._policy))
+
+    def _on_worker_message(self, message: Any, reply: Send) -> None:
+        match message:
+            case FlowLines(lines, millis):
+                self._chronicle.write(FLOW, lines, millis)
+            case WantName(name):
+                self._spawn(self._answer(name, reply))
+            case WantClient(client):
+                self._wanted.add(client)
+                self._wanting.set()
+
+    def _on_worker_death(self, queue: int, code: int) -> None:
+        self._tell("error", "restarted", f"the worker of queue {queue} ended with code {code}; its flows are refused")
+
+    async def _answer(self, name: Any, reply: Send) -> None:
+        reply(NewAnswers((await self._resolver.look_up(name, fresh=True),)))
+
+    def _on_answer(self, answer: Answer) -> None:
+        self._book.learn(answer, time.monotonic())
+        self._crew.broadcast(NewAnswers((answer,)))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- watching ------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Tell what the kernel dropped by itself; notice that a day has begun."""
+        while True:
+            await asyncio.sleep(WATCH)
+            if self._today != _today():
+                self._today = _today()
+                async with self._applying:
+                    await self._open_ports()
+            counted = dict(await asyncio.to_thread(self._netfilter.counters))
+            counted["queue_full"] = sum(system.queue_drops().values())
+            counted["suppressed"] = sum(one.suppressed for one in self._crew.statistics)
+            counted["events_lost"] = sum(one.events_lost for one in self._crew.statistics)
+            for name, text in WATCHED.items():
+                more = counted.get(name, 0) - self._counted.get(name, 0)
+                if more > 0:
+                    self._tell("error", "dropped", f"{more} {text}")
+            self._counted = counted
+
+    async def _feed_watchdog(self) -> None:
+        interval = self._manager.watchdog_interval
+        while interval is not None:
+            if not self._ready or self._crew.is_alive(time.monotonic()):
+                self._manager.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    def report(self) -> tuple[bool, Mapping[str, object]]:
+        """Return whether all is well, and what /healthz says. Called from the health server's threads."""
+        now = time.monotonic()
+        is_well = self._ready and not self._stopping.is_set() and self._crew.is_alive(now)
+        report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
+        report["aws_failure"] = self._failure
+        if self._ready:
+            entries, most = system.conntrack_use()
+            report |= {
+                "instance": self._identity.instance_id,
+                "policy_digest": self._policy.digest,
+                "policy_age_seconds": None if self._read_at is None else round(now - self._read_at, 1),
+                "clients": len(self._policy.clients),
+                "names": len(self._policy.names),
+                "names_to_look_up": self._resolver.backlog,
+                "workers_restarted": self._crew.restarts,
+                "flows_under_inspection": sum(one.flows for one in self._crew.statistics),
+                "packets_held": sum(one.held for one in self._crew.statistics),
+                "packets_inspected": sum(one.packets for one in self._crew.statistics),
+                "engine_errors": sum(one.errors for one in self._crew.statistics),
+                "queue_drops": sum(system.queue_drops().values()),
+                "conntrack_entries": entries,
+                "conntrack_most": most,
+                "logs": self._chronicle.report(),
+            }
+        return is_well, report
+
+    def _tell(self, cat: str, outcome: str, reason: str) -> None:
+        log.info("%s %s: %s", cat, outcome, reason)
+        self._chronicle.tell(
+            config_event(
+                cat=cat,
+                outcome=outcome,
+                reason=reason,
+                instance=self._identity.instance_id,
+                digest=self._policy.digest,
+            )
+        )
+
+    async def _shut_down(self, body: asyncio.Task[None]) -> None:
+        """Drain, and leave the closed ruleset behind: without a worker the kernel drops what it queues."""
+        self._manager.notify("STOPPING=1")
+        body.cancel()
+        await asyncio.wait({body})
+        if hasattr(self, "_crew"):
+            await self._crew.stop(DRAIN)
+            await self._resolver.close()
+            self._tell("appliance", "stopped", "flows in the kernel go on; new ones are refused")
+        if hasattr(self, "_chronicle"):
+            await asyncio.to_thread(self._chronicle.close)
+
+
+# What is counted while nobody looks, and how to say it.
+WATCHED = {
+    "gate_over_limit": "first packets were refused without a log line: over the limit per client",
+    "unanswered": "packets came back from the queue without a verdict, and were dropped",
+    "queue_full": "packets were dropped because a queue was full: the box is too small for this load",
+    "suppressed": "refused packets were not logged: over the limit of the engine",
+    "events_lost": "flow events were lost: the supervisor could not keep up",
+}
+
+
+def _with_interfaces(inventory: Inventory, part: Inventory) -> Inventory:
+    """Return the inventory with the interfaces and groups of a part of it put in or replaced."""
+    groups = {group.id: group for group in (*inventory.groups, *part.groups)}
+    interfaces = {interface.id: interface for interface in (*inventory.interfaces, *part.interfaces)}
+    return Inventory(tuple(groups.values()), tuple(interfaces.values()))
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def run(settings: Settings) -> None:
+    """Run the appliance until it is told to stop."""
+    asyncio.run(Supervisor(settings).run())

@@ -1,0 +1,77 @@
+"""The chronicle: where events go. JSON lines on local disk always, CloudWatch Logs where wanted.
+
+Nothing here blocks on the network: the shipper has a thread and a bounded spool of its own.
+"""
+
+import time
+from pathlib import Path
+
+from appliance.edge import cloudwatch
+from appliance.edge.journal import Journal, render
+from appliance.event import Event, config_event
+from appliance.settings import Settings
+
+FLOW = "flow"
+CONFIG = "config"
+
+
+class Chronicle:
+    """Both streams, `flow` and `config`, each to both places."""
+
+    def __init__(self, settings: Settings, *, instance: str, region: str) -> None:
+        self._instance = instance
+        self._journals = {
+            stream: Journal(
+                Path(settings.logs_directory) / f"{stream}.jsonl", settings.logs_max_octets, settings.logs_backups
+            )
+            for stream in (FLOW, CONFIG)
+        }
+        self._shipper: cloudwatch.LogShipper | None = None
+        if settings.logs_cloudwatch:
+            self._shipper = cloudwatch.LogShipper(
+                cloudwatch.connect(region),
+                settings.logs_group,
+                instance,
+                Path(settings.logs_spool),
+                cloudwatch.ShippingLimits(spool_octets=settings.logs_spool_octets),
+                on_loss=self._on_loss,
+            )
+            self._shipper.start()
+
+    def write(self, stream: str, lines: tuple[bytes, ...], millis: int) -> None:
+        """Write rendered lines of about one time, `millis` since 1970."""
+        self._journals[stream].write(b"".join(lines))
+        if self._shipper is not None:
+            self._shipper.put(stream, list(lines), millis)
+
+    def tell(self, *events: Event) -> None:
+        """Write config events, of now."""
+        now = time.time()
+        if events:
+            self.write(CONFIG, tuple(render(event, now) for event in events), int(now * 1000))
+
+    def report(self) -> dict[str, object]:
+        """Return what /healthz says of the logs."""
+        report: dict[str, object] = {"lines_lost_on_disk": sum(journal.lost for journal in self._journals.values())}
+        if self._shipper is not None:
+            stats = self._shipper.stats()
+            report["cloudwatch"] = {
+                "shipped": stats.shipped,
+                "queued": stats.queued,
+                "spooled": stats.spooled,
+                "lost": stats.lost,
+                "failure": stats.failure,
+            }
+        return report
+
+    def close(self) -> None:
+        """Ship or spool what waits, and close the files."""
+        if self._shipper is not None:
+            self._shipper.close()
+        for journal in self._journals.values():
+            journal.close()
+
+    def _on_loss(self, events: int, why: str) -> None:
+        """Say in the log that some of it was lost. Called from the shipper's thread."""
+        reason = f"{events} log events were lost on their way to CloudWatch: {why}"
+        self.tell(config_event(cat="error", outcome="lost", reason=reason, instance=self._instance))

@@ -1,0 +1,144 @@
+"""The crew: the worker processes, kept alive.
+
+A worker that dies is started again at once; until it has bound its queue and has a policy, the
+kernel drops what it would have been given. Runs on the supervisor's event loop.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from appliance.edge.channel import Channel
+from appliance.messages import Configure, Ready, Statistics, Stop
+
+Send = Callable[[Any], object]
+
+RESTART_WAIT = 1.0  # seconds between two starts of one worker
+SILENCE = 10.0  # seconds without a report after which a worker counts as stuck
+STOP_WAIT = 5.0  # seconds for a worker to exit by itself
+
+
+class _Member:
+    """One worker process as the supervisor sees it."""
+
+    def __init__(self, configuration: Configure) -> None:
+        self.configuration = configuration
+        self.process: asyncio.subprocess.Process | None = None
+        self.channel: Channel | None = None
+        self.is_ready = False
+        self.heard_at = 0.0  # monotonic seconds
+        self.statistics = Statistics()
+        self.restarts = -1  # the first start is none
+
+
+class Crew:
+    """Starts the workers, passes messages, restarts who dies.
+
+    Args:
+        configurations: one per worker.
+        on_start: called with a function that sends to the worker that has just started.
+        on_message: called with each message but Ready and Statistics, and a function that replies.
+        on_death: called with the queue number and the exit code.
+    """
+
+    def __init__(
+        self,
+        configurations: list[Configure],
+        *,
+        on_start: Callable[[Send], None],
+        on_message: Callable[[Any, Send], None],
+        on_death: Callable[[int, int], None],
+    ) -> None:
+        self._members = [_Member(configuration) for configuration in configurations]
+        self._on_start = on_start
+        self._on_message = on_message
+        self._on_death = on_death
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._readiness = asyncio.Condition()
+
+    def start(self) -> None:
+        """Start every worker, and keep each alive."""
+        self._tasks = [asyncio.create_task(self._keep(member)) for member in self._members]
+
+    async def wait_ready(self) -> None:
+        """Wait until every worker has bound its queue and put a policy in force."""
+        async with self._readiness:
+            await self._readiness.wait_for(lambda: self.is_ready)
+
+    @property
+    def is_ready(self) -> bool:
+        return all(member.is_ready for member in self._members)
+
+    def is_alive(self, now: float) -> bool:
+        """Tell whether every worker is ready and has reported lately; a stuck one is as bad as a dead one."""
+        return all(member.is_ready and now - member.heard_at < SILENCE for member in self._members)
+
+    @property
+    def restarts(self) -> int:
+        return sum(max(member.restarts, 0) for member in self._members)
+
+    @property
+    def statistics(self) -> list[Statistics]:
+        """The last report of each worker."""
+        return [member.statistics for member in self._members]
+
+    def broadcast(self, message: Any) -> None:
+        """Send to every worker that runs; one that starts later is told by `on_start`."""
+        for member in self._members:
+            if member.channel is not None:
+                member.channel.send(message)
+
+    async def stop(self, seconds: float) -> None:
+        """Let the workers decide what they hold, and wait for them to exit."""
+        self._stopping = True
+        self.broadcast(Stop(seconds))
+        _, late = await asyncio.wait(self._tasks, timeout=seconds + STOP_WAIT)
+        for member in self._members:
+            if late and member.process is not None and member.process.returncode is None:
+                member.process.kill()
+        for task in late:
+            task.cancel()
+
+    async def _keep(self, member: _Member) -> None:
+        while not self._stopping:
+            started_at = time.monotonic()
+            member.restarts += 1
+            code = await self._run(member)
+            if not self._stopping:
+                self._on_death(member.configuration.queue, code)
+                await asyncio.sleep(max(0.0, RESTART_WAIT - (time.monotonic() - started_at)))
+
+    async def _run(self, member: _Member) -> int:
+        """Start a worker, serve its messages until it is gone, and return its exit code."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "appliance", "worker", str(theirs.fileno()), pass_fds=(theirs.fileno(),)
+            )
+        channel = await Channel.open(ours)
+        member.process, member.channel, member.heard_at = process, channel, time.monotonic()
+        channel.send(member.configuration)
+        self._on_start(channel.send)
+        with contextlib.suppress(EOFError):
+            while True:
+                await self._dispatch(member, await channel.receive(), channel)
+        member.channel, member.is_ready = None, False
+        channel.close()
+        return await process.wait()
+
+    async def _dispatch(self, member: _Member, message: Any, channel: Channel) -> None:
+        match message:
+            case Ready():
+                async with self._readiness:
+                    member.is_ready = True
+                    self._readiness.notify_all()
+            case Statistics():
+                member.statistics = message
+                member.heard_at = time.monotonic()
+            case _:
+                self._on_message(message, channel.send)

@@ -1,0 +1,212 @@
+"""The kernel's packet filter: our one nftables table, its sets, and the queues to the engine.
+
+The ruleset is rendered whole from one template and loaded in one transaction; `render_ruleset` is
+pure, so a test compares it with a stored file. Kernels without the nft `queue` statement (some
+microVM kernels) get the same chains, and iptables rules that queue by the mark the chains left.
+"""
+
+import enum
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import jinja2
+
+from appliance.address import PRIVATE_NETWORKS, Ipv4, Network, format_ipv4
+from appliance.errors import KernelError
+
+TABLE = "discriminat"
+IPTABLES_CHAIN = "DISCRIMINAT"
+PROBE_TABLE = "discriminat_probe"
+COMMAND_WAIT = 30.0  # seconds for nft or iptables
+SET_CHUNK = 4096  # set elements in one command line of a transaction
+
+STATE_SHIFT = 28
+STATE_MASK = 0xF << STATE_SHIFT
+QUEUE_SHIFT = 24
+QUEUES_MAX = 16
+ISN_MASK = (1 << QUEUE_SHIFT) - 1
+
+
+class Mark(enum.IntEnum):
+    """What the most significant nibble of a packet's or a connection's mark says."""
+
+    PASS = 0x1  # packet: may go on; the flow stays under inspection
+    CLIENT = 0x4  # packet: queued, client to server
+    SERVER = 0x5  # packet: queued, server to client
+    GATE = 0x6  # packet: queued, no rule lets it pass
+    RESET = 0x8  # packet: a reset of our own
+    ALLOWED = 0xA  # packet and connection
+    DENIED = 0xD  # packet and connection
+
+    @property
+    def bits(self) -> int:
+        """The mark itself."""
+        return self.value << STATE_SHIFT
+
+
+@dataclass(frozen=True, slots=True)
+class NetfilterConfig:
+    """What the ruleset depends on."""
+
+    clients: tuple[Network, ...]  # whose packets are filtered, and hidden behind our address
+    queues: int  # one worker each, 1 to 16
+    nft_queue: bool  # the kernel has the nft `queue` statement
+    first_queue: int = 0  # number of the first queue
+    health_port: int = 1042
+    mss: int = 1460  # octets; longer segments would not fit the engine's copy of a packet
+    refusals_per_second: int = 50  # first packets per client that are looked at before being refused
+    private: tuple[Network, ...] = field(default=PRIVATE_NETWORKS)  # destinations never forwarded to
+
+
+def queue_mark(origin: Mark, queue: int) -> int:
+    """Return the mark of a packet on its way to a queue, without the sequence number."""
+    return origin.bits | queue << QUEUE_SHIFT
+
+
+def render_ruleset(config: NetfilterConfig) -> str:
+    """Return the whole ruleset, for `nft -f`."""
+    if not 1 <= config.queues <= QUEUES_MAX:
+        raise KernelError(f"{config.queues} queues asked for", hint=f"use 1 to {QUEUES_MAX}")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("appliance", "templates"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 -- nft, not HTML; every value is a number or a Network
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("ruleset.nft.j2").render(
+        table=TABLE,
+        mark=Mark,
+        queues=config.queues,
+        first_queue=config.first_queue,
+        nft_queue=config.nft_queue,
+        health_port=config.health_port,
+        mss=config.mss,
+        refusals_per_second=config.refusals_per_second,
+        clients=config.clients,
+        private=config.private,
+        elements=_elements,
+        queue_mark=lambda origin, queue: _hex(queue_mark(Mark[origin.upper()], queue)),
+        state_mask=_hex(STATE_MASK),
+        isn_mask=_hex(ISN_MASK),
+        mark_pass=_hex(Mark.PASS.bits),
+        mark_allowed=_hex(Mark.ALLOWED.bits),
+        mark_denied=_hex(Mark.DENIED.bits),
+        mark_reset=_hex(Mark.RESET.bits),
+    )
+
+
+def render_iptables(config: NetfilterConfig) -> str:
+    """Return the rules of the variant without the nft statement, for `iptables-restore --noflush`."""
+    rules = [
+        f"-A {IPTABLES_CHAIN} -m mark --mark {_hex(queue_mark(origin, queue))}/{_hex(STATE_MASK | 0xF << QUEUE_SHIFT)}"
+        f" -j NFQUEUE --queue-num {config.first_queue + queue}"
+        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE)
+        for queue in range(config.queues)
+    ]
+    return "\n".join(["*filter", f":{IPTABLES_CHAIN} - [0:0]", *rules, "COMMIT", ""])
+
+
+def _elements(networks: Iterable[Network]) -> str:
+    listed = ", ".join(map(str, networks))
+    return f"elements = {{ {listed} }}" if listed else ""
+
+
+def _hex(mark: int) -> str:
+    return f"{mark:#010x}"
+
+
+class Netfilter:
+    """The kernel's side of the appliance, in the network namespace of this process."""
+
+    def __init__(self) -> None:
+        self._annotated: frozenset[tuple[Ipv4, int]] = frozenset()
+        self._see_thru: frozenset[Ipv4] = frozenset()
+
+    def has_nft_queue(self) -> bool:
+        """Tell whether the kernel has the nft `queue` statement, by loading a table that uses it."""
+        probe = f"table inet {PROBE_TABLE} {{\n chain probe {{\n queue num 0\n }}\n}}\ndelete table inet {PROBE_TABLE}\n"
+        return _run(["nft", "-f", "-"], probe).returncode == 0
+
+    def load(self, config: NetfilterConfig) -> None:
+        """Replace the ruleset, with the sets empty: closed until `open_ports`.
+
+        Raises:
+            KernelError: the kernel or the tools refused; the ruleset is as it was before.
+        """
+        _check(["nft", "-f", "-"], render_ruleset(config))
+        self._annotated, self._see_thru = frozenset(), frozenset()
+        if config.nft_queue:
+            return
+        _check(["iptables-restore", "--noflush"], render_iptables(config))
+        jump = ["FORWARD", "-j", IPTABLES_CHAIN]
+        if _run(["iptables", "-C", *jump]).returncode != 0:
+            _check(["iptables", "-I", *jump])
+
+    def open_ports(self, annotated: Iterable[tuple[Ipv4, int]], see_thru: Iterable[Ipv4]) -> None:
+        """Make the kernel's sets what the policy says, in one transaction.
+
+        Args:
+            annotated: (client, port) for which some annotation exists.
+            see_thru: clients with a see-thru grant in force today.
+
+        Raises:
+            KernelError: nothing was changed.
+        """
+        new_annotated, new_see_thru = frozenset(annotated), frozenset(see_thru)
+        commands = [
+            *_set_commands("delete", "annotated", map(_annotated_element, self._annotated - new_annotated)),
+            *_set_commands("delete", "see_thru", map(format_ipv4, self._see_thru - new_see_thru)),
+            *_set_commands("add", "annotated", map(_annotated_element, new_annotated - self._annotated)),
+            *_set_commands("add", "see_thru", map(format_ipv4, new_see_thru - self._see_thru)),
+        ]
+        if commands:
+            _check(["nft", "-f", "-"], "".join(commands))
+        self._annotated, self._see_thru = new_annotated, new_see_thru
+
+    def counters(self) -> dict[str, int]:
+        """Return the packets counted by each named counter of our table."""
+        listing = _check(["nft", "list", "counters", "table", "inet", TABLE])
+        return {
+            name: int(packets)
+            for name, packets in re.findall(r"counter (\w+) \{[^}]*?packets (\d+)", listing, re.ASCII | re.DOTALL)
+        }
+
+    def unload(self) -> None:
+        """Remove our table and rules; for tests and uninstallation, never while clients route through us."""
+        _run(["nft", "delete", "table", "inet", TABLE])
+        if _run(["iptables", "-D", "FORWARD", "-j", IPTABLES_CHAIN]).returncode == 0:
+            _run(["iptables", "-F", IPTABLES_CHAIN])
+            _run(["iptables", "-X", IPTABLES_CHAIN])
+
+
+def _annotated_element(element: tuple[Ipv4, int]) -> str:
+    client, port = element
+    return f"{format_ipv4(client)} . {port}"
+
+
+def _set_commands(verb: str, name: str, elements: Iterable[str]) -> Iterable[str]:
+    listed = list(elements)
+    for start in range(0, len(listed), SET_CHUNK):
+        yield f"{verb} element inet {TABLE} {name} {{ {', '.join(listed[start : start + SET_CHUNK])} }}\n"
+
+
+def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, input=text, text=True, capture_output=True, timeout=COMMAND_WAIT, check=False)
+    except FileNotFoundError:
+        raise KernelError(f"{command[0]} is not installed", hint="install the packages nftables and iptables") from None
+    except subprocess.TimeoutExpired:
+        raise KernelError(f"{command[0]} did not finish within {COMMAND_WAIT:.0f} s") from None
+
+
+def _check(command: list[str], text: str = "") -> str:
+    done = _run(command, text)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise KernelError(
+            f"{' '.join(command)} failed: {said[0] if said else f'exit code {done.returncode}'}",
+            hint="the appliance needs CAP_NET_ADMIN and a kernel with nf_tables, conntrack and NFQUEUE",
+        )
+    return done.stdout

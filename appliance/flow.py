@@ -1,0 +1,187 @@
+"""Flows under inspection, in a bounded table with timers.
+
+A flow lives here from its first segment with payload until shortly after it was decided; then the
+kernel's conntrack mark speaks for it. Nothing here reads the clock: `now` is monotonic seconds.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from appliance.address import Ipv4
+from appliance.inspection import Greeting, Hello
+from appliance.policy.decision import Decision
+from appliance.policy.fqdn import Fqdn
+from appliance.standing import FlowKey
+from appliance.wire.stream import Stream
+
+SEQUENCE_SPACE = 1 << 32
+ISN_BITS = 24  # as many bits of the client's initial sequence number as the conntrack mark has room for
+
+
+class State(enum.Enum):
+    """How far a flow has come."""
+
+    HELLO = "hello"  # collecting the client's first octets; none has reached the server
+    WAITING = "waiting"  # the hello is complete; an answer from DNS or AWS is awaited
+    PROVISIONAL = "provisional"  # the hello was good and went on; the server's reply is awaited
+    RETRY = "retry"  # the server asked for a second hello
+    ALLOWED = "allowed"  # decided; the kernel forwards the rest
+    DENIED = "denied"  # decided; what still comes is dropped
+
+
+class Flow:
+    """One flow under inspection. Plain and mutable: it is made and dropped ten thousand times a second."""
+
+    __slots__ = (
+        "base",
+        "client",
+        "client_expects",
+        "deadline",
+        "greeting",
+        "held",
+        "hello",
+        "hello_end",
+        "key",
+        "look_ups",
+        "released",
+        "retried",
+        "ruling",
+        "server",
+        "server_base",
+        "server_from",
+        "state",
+        "waiting_for",
+    )
+
+    def __init__(self, key: FlowKey, base: int, client: Stream) -> None:
+        self.key = key
+        self.state = State.HELLO
+        self.deadline = 0.0
+        self.base = base  # sequence number of the client's first octet
+        self.client = client
+        self.client_expects: int | None = None  # next sequence number the client wants from the server
+        self.released = 0  # octets of the client's direction that went on to the server
+        self.hello: Hello | None = None
+        self.ruling: Decision | None = None  # what policy said of the hello, once it was allowed
+        self.hello_end = 0  # octets of the client's direction that were inspected as hello
+        self.server: Stream | None = None
+        self.server_base = 0  # sequence number of the server's first octet
+        self.server_from = 0  # octets of the server's direction already dealt with
+        self.greeting: Greeting | None = None  # an SSH server's identification, if it spoke first
+        self.retried = False  # a HelloRetryRequest has been seen
+        self.held: list[tuple[int, bool]] = []  # (packet id, from the client), in order of arrival
+        self.waiting_for: set[Fqdn] = set()
+        self.look_ups = 0  # rounds of questions asked
+
+    @property
+    def is_decided(self) -> bool:
+        return self.state is State.ALLOWED or self.state is State.DENIED
+
+
+def base_of(sequence: int, isn: int) -> int:
+    """Return the full sequence number of the client's first octet.
+
+    Args:
+        sequence: any sequence number of the flow near its start.
+        isn: the low ISN_BITS bits of the client's initial sequence number, from the conntrack mark.
+    """
+    space = 1 << ISN_BITS
+    offset = (sequence - isn - 1) & (space - 1)
+    if offset >= space >> 1:
+        offset -= space
+    return (sequence - offset) % SEQUENCE_SPACE
+
+
+def offset_of(sequence: int, base: int) -> int:
+    """Return how many octets `sequence` lies after `base`, negative if before (RFC 9293 section 3.4)."""
+    offset = (sequence - base) % SEQUENCE_SPACE
+    return offset - SEQUENCE_SPACE if offset >= SEQUENCE_SPACE >> 1 else offset
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the engine. All are ours; the seconds are measured from the event they follow."""
+
+    flows: int = 65536  # flows in the table, decided ones that linger included
+    flows_per_client: int = 4096  # undecided flows of one client
+    held_packets: int = 2048  # packets without a verdict, over all flows
+    held_per_flow: int = 64  # packets
+    stream_octets: int = 24576  # octets of either direction that are kept
+    hello_wait: float = 10.0  # seconds from the first segment to a complete hello
+    look_up_wait: float = 5.0  # seconds for DNS or AWS to answer
+    reply_wait: float = 60.0  # seconds from the hello to a complete reply
+    linger: float = 2.0  # seconds that a decided flow is remembered for packets already queued
+    look_ups_per_flow: int = 3  # fresh look-ups while answers keep changing
+    names_per_look_up: int = 64  # SSH has no name in it: so many listed ones are asked at once
+    held_per_client: int = 16  # packets of a client that AWS is asked about
+    unknown_clients: int = 4096  # addresses that are neither known nor asked about again
+    unknown_client_memory: float = 5.0  # seconds for AWS to answer, and before it is asked again
+    gate_events: int = 50  # log lines per tick about packets that belong to no flow
+
+
+class FlowTable:
+    """At most `limits.flows` flows by key, and their deadlines, oldest first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._flows: dict[FlowKey, Flow] = {}
+        self._undecided: dict[Ipv4, int] = {}
+        # All waits of one length expire in the order they began, so each length needs a queue, not a heap.
+        self._timers: dict[float, deque[tuple[float, Flow]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def get(self, key: FlowKey) -> Flow | None:
+        return self._flows.get(key)
+
+    def client_is_full(self, client: Ipv4) -> bool:
+        """Tell whether a client has as many undecided flows as one client may have."""
+        return self._undecided.get(client, 0) >= self._limits.flows_per_client
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._flows) >= self._limits.flows
+
+    def add(self, flow: Flow) -> None:
+        """Insert a new flow. The caller has made room."""
+        self._flows[flow.key] = flow
+        client = flow.key[0]
+        self._undecided[client] = self._undecided.get(client, 0) + 1
+
+    def settle(self, flow: Flow, state: State) -> None:
+        """Move an undecided flow to ALLOWED or DENIED and forget what is no longer needed."""
+        flow.state = state
+        client = flow.key[0]
+        left = self._undecided[client] - 1
+        if left:
+            self._undecided[client] = left
+        else:
+            del self._undecided[client]
+
+    def remove(self, flow: Flow) -> None:
+        """Drop a decided flow."""
+        if self._flows.get(flow.key) is flow:
+            del self._flows[flow.key]
+
+    def arm(self, flow: Flow, seconds: float, now: float) -> None:
+        """Let the flow expire `seconds` from now; an earlier deadline is forgotten."""
+        flow.deadline = now + seconds
+        timers = self._timers.get(seconds)
+        if timers is None:
+            timers = self._timers[seconds] = deque()
+        timers.append((flow.deadline, flow))
+
+    def expired(self, now: float) -> Iterator[Flow]:
+        """Yield each flow whose deadline has passed, once."""
+        for timers in self._timers.values():
+            while timers and timers[0][0] <= now:
+                deadline, flow = timers.popleft()
+                if flow.deadline == deadline and self._flows.get(flow.key) is flow:
+                    yield flow
+
+    def oldest(self) -> Flow:
+        """Return the flow that has been in the table longest."""
+        return next(iter(self._flows.values()))

@@ -1,0 +1,120 @@
+"""The gate: packets that belong to no flow under inspection.
+
+The ruleset hands these over, rate-limited: the first packet of a flow whose client and port it does
+not know as annotated, of any protocol, and packets that cannot be read. The gate has the last word,
+because the kernel's sets may lag behind the policy, and because a client that AWS has only just
+created deserves a look-up before it is refused. Everything here is pure.
+"""
+
+from appliance.address import Ipv4
+from appliance.command import Command, LookUpClient, SetVerdict, Verdict
+from appliance.errors import PacketError
+from appliance.flow import Limits
+from appliance.policy.decision import Decision, decide_port
+from appliance.reason import Reason
+from appliance.standing import FlowKey, Standing
+from appliance.wire.ip import ACK, SYN, TCP, UDP, Packet
+
+QUIC_PORT = 443
+
+
+class Gate:
+    """Decides first packets; holds those of unknown clients while AWS is asked, within `limits`."""
+
+    def __init__(self, standing: Standing, limits: Limits) -> None:
+        self._standing = standing
+        self._limits = limits
+        self._waiting: dict[Ipv4, list[tuple[int, Packet]]] = {}  # unknown client -> its held packets
+        self._asked: dict[Ipv4, float] = {}  # unknown client -> until when AWS need not be asked again
+        self._events_left = limits.gate_events
+        self.held = 0  # packets without a verdict
+        self.suppressed = 0  # events not written, for there were too many
+
+    def on_packet(self, packet_id: int, packet: Packet, now: float) -> list[Command]:
+        """Return what follows from the first packet of something the kernel does not let pass."""
+        decision = self._decide(packet)
+        if decision is None:
+            return [SetVerdict(packet_id, Verdict.PASS)]
+        client = packet.source
+        if decision.reason is Reason.CLIENT_UNKNOWN and self._may_wait(client, now):
+            self.held += 1
+            self._waiting.setdefault(client, []).append((packet_id, packet))
+            return [] if len(self._waiting[client]) > 1 else [LookUpClient(client)]
+        key = (client, packet.source_port, packet.destination, packet.destination_port)
+        if not self._standing.lets_through(client, decision.reason):
+            return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
+        if packet.protocol == TCP:
+            return [SetVerdict(packet_id, Verdict.PASS)]  # its hello is inspected, logged, and passes
+        return [SetVerdict(packet_id, Verdict.ALLOW), *self._event(key, decision)]
+
+    def _decide(self, packet: Packet) -> Decision | None:
+        """Return why a first packet is denied, or None if its port is listed for its client."""
+        rules = decide_port(
+            self._standing.policy, packet.source, packet.protocol, packet.destination_port, packet.destination
+        )
+        if isinstance(rules, Decision):
+            quic = packet.protocol == UDP and packet.destination_port == QUIC_PORT
+            if quic and rules.reason is Reason.PROTOCOL_NOT_SUPPORTED:
+                return Decision(allow=False, reason=Reason.QUIC)
+            return rules
+        if packet.flags & (SYN | ACK) != SYN:
+            return Decision(allow=False, reason=Reason.MID_STREAM)
+        if packet.payload:
+            return Decision(allow=False, reason=Reason.SYN_DATA)
+        if packet.has_md5:
+            return Decision(allow=False, reason=Reason.TCP_MD5)
+        return None
+
+    def on_unreadable(self, packet_id: int, octets: bytes, fault: PacketError) -> list[Command]:
+        """Deny a packet that cannot be inspected; log it if its addresses can be told."""
+        decision = Decision(allow=False, reason=Reason(fault.code), detail=fault.message)
+        commands: list[Command] = [SetVerdict(packet_id, Verdict.DENY)]
+        if len(octets) >= 20:  # the fixed part of an IPv4 header
+            source, destination = (Ipv4(int.from_bytes(octets[at : at + 4])) for at in (12, 16))
+            commands += self._event((source, 0, destination, 0), decision)
+        return commands
+
+    def on_stray(self, packet_id: int, key: FlowKey) -> list[Command]:
+        """Deny a segment with payload of a flow whose start this engine has not seen."""
+        decision = Decision(allow=False, reason=Reason.MID_STREAM)
+        return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
+
+    # ---- clients not known yet -----------------------------------------------------------
+
+    def _may_wait(self, client: Ipv4, now: float) -> bool:
+        """Tell whether a packet of an unknown client may be held while AWS is asked."""
+        if client in self._waiting:
+            return len(self._waiting[client]) < self._limits.held_per_client
+        if client in self._asked or len(self._asked) >= self._limits.unknown_clients:
+            return False
+        self._asked[client] = now + self._limits.unknown_client_memory
+        return True
+
+    def waiting(self) -> list[Ipv4]:
+        """Return the clients that AWS is being asked about."""
+        return list(self._waiting)
+
+    def on_client(self, client: Ipv4, now: float) -> list[Command]:
+        """Decide what was held for a client; AWS has answered, or will not."""
+        commands: list[Command] = []
+        for packet_id, packet in self._waiting.pop(client, ()):
+            self.held -= 1
+            commands += self.on_packet(packet_id, packet, now)
+        return commands
+
+    def on_tick(self, now: float) -> list[Command]:
+        """Give up on answers that are late; forget old ones."""
+        self._events_left = self._limits.gate_events
+        commands: list[Command] = []
+        for client in [client for client, until in self._asked.items() if until <= now]:
+            # Decided while the client still counts as asked, so that it is refused, not held again.
+            commands += self.on_client(client, now)
+            del self._asked[client]
+        return commands
+
+    def _event(self, key: FlowKey, decision: Decision) -> list[Command]:
+        if self._events_left <= 0:
+            self.suppressed += 1
+            return []
+        self._events_left -= 1
+        return [self._standing.event("client", key, decision)]

@@ -1,0 +1,161 @@
+"""What the first octets of each direction say, as facts the engine can decide on.
+
+`wire` knows the formats, `policy` knows the names; this module lies between: it looks at the octets
+collected so far and says what they are, or that more are needed, or why they must be refused.
+Nothing here raises for what a peer sent. Everything is pure.
+"""
+
+from dataclasses import dataclass
+
+from appliance.errors import Malformed
+from appliance.reason import Reason
+from appliance.wire import http, sniff, ssh, tls
+
+TLS_1_2 = 0x0303
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a client opened with."""
+
+    protocol: str  # tls, ssh, http or unknown
+    version: str = ""  # newest version offered, such as "TLS 1.3" or "2.0"
+    name: str = ""  # server_name, or the Host of a plaintext request
+    end: int = 0  # octets of the stream that it covers
+    refusal: Reason | None = None  # why it can never be allowed, whatever is listed
+    detail: str = ""
+    request: http.HttpRequest | None = None  # of plaintext HTTP
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a server replied with."""
+
+    version: str = ""  # version chosen
+    end: int = 0  # octets of the stream that it covers
+    refusal: Reason | None = None
+    detail: str = ""
+    is_retry: bool = False  # a HelloRetryRequest: another ClientHello must follow
+    is_final: bool = True  # False: a warning before the reply proper
+
+
+def inspect_client(stream: bytes, *, allow_ech: bool = False) -> Hello | None:
+    """Return what the client opened with, or None while octets are missing.
+
+    Args:
+        stream: octets from the start of the client's direction, in order, without gaps.
+    """
+    protocol = sniff.sniff(stream)
+    if protocol is None:
+        return None
+    if protocol == "tls":
+        return _inspect_client_hello(stream, allow_ech=allow_ech)
+    if protocol == "ssh":
+        return _inspect_client_identification(stream)
+    if protocol == "http":
+        return _inspect_request(stream)
+    return Hello("unknown", end=len(stream), refusal=_not_tls(stream))
+
+
+def _not_tls(stream: bytes) -> Reason:
+    """Return the most telling reason why the octets are not a TLS ClientHello."""
+    try:
+        tls.frame_client_hello(stream)
+    except Malformed as fault:
+        return Reason(fault.code)
+    return Reason.NOT_TLS
+
+
+def _inspect_client_hello(stream: bytes, *, allow_ech: bool) -> Hello | None:
+    try:
+        framed = tls.frame_client_hello(stream)
+        if framed is None:
+            return None
+        return _judge_client_hello(tls.parse_client_hello(framed.body), framed.end, allow_ech=allow_ech)
+    except Malformed as fault:
+        return Hello("tls", end=len(stream), refusal=Reason(fault.code), detail=fault.message)
+
+
+def _judge_client_hello(hello: tls.ClientHello, end: int, *, allow_ech: bool) -> Hello:
+    """Return the facts of a well-formed hello, in the order of DESIGN section 2."""
+    best = hello.best_version
+    refusal = None
+    if best < TLS_1_2:
+        refusal = Reason.TLS_TOO_OLD
+    elif hello.offers_ech and not allow_ech:
+        refusal = Reason.ECH
+    elif hello.server_name is None:
+        refusal = Reason.NO_SNI
+    return Hello("tls", tls.version_name(best), hello.server_name or "", end, refusal)
+
+
+def inspect_second_hello(stream: bytes, start: int, *, allow_ech: bool = False) -> Hello | None:
+    """Return the ClientHello that answers a HelloRetryRequest, or None while octets are missing.
+
+    Args:
+        stream: octets from the start of the client's direction.
+        start: where the first hello ended.
+    """
+    try:
+        framed = tls.frame_retry(stream, start)
+        if framed is None:
+            return None
+        return _judge_client_hello(tls.parse_client_hello(framed.body), framed.end, allow_ech=allow_ech)
+    except Malformed as fault:
+        return Hello("tls", end=len(stream), refusal=Reason(fault.code), detail=fault.message)
+
+
+def _inspect_client_identification(stream: bytes) -> Hello | None:
+    try:
+        identification = ssh.frame_client_identification(stream)
+    except Malformed as fault:
+        return Hello("ssh", end=len(stream), refusal=Reason(fault.code), detail=fault.message)
+    if identification is None:
+        return None
+    refusal = None if identification.proto == "2.0" else Reason.SSH_TOO_OLD
+    return Hello("ssh", identification.proto, "", identification.end, refusal)
+
+
+def _inspect_request(stream: bytes) -> Hello | None:
+    try:
+        request = http.parse_request(stream)
+    except Malformed as fault:
+        return Hello("http", end=len(stream), refusal=Reason.HTTP_PLAINTEXT, detail=fault.message)
+    if request is None:
+        return None
+    return Hello("http", name=request.host, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request)
+
+
+def inspect_server(protocol: str, stream: bytes, *, after_retry: bool = False) -> Greeting | None:
+    """Return what the server replied with, or None while octets are missing.
+
+    Args:
+        protocol: what the client speaks: tls or ssh.
+        stream: octets of the server's direction, from where the reply must begin.
+        after_retry: a HelloRetryRequest came before it.
+    """
+    try:
+        return _inspect_reply(stream, after_retry=after_retry) if protocol == "tls" else _inspect_server_identification(stream)
+    except Malformed as fault:
+        return Greeting(end=len(stream), refusal=Reason(fault.code), detail=fault.message)
+
+
+def _inspect_reply(stream: bytes, *, after_retry: bool) -> Greeting | None:
+    reply = tls.frame_server_reply(stream, after_retry=after_retry)
+    if reply is None:
+        return None
+    if isinstance(reply, tls.Alert):
+        if reply.is_warning:  # TLS 1.2 servers warn of an unknown name and go on
+            return Greeting(end=reply.end, is_final=False)
+        return Greeting(end=reply.end, refusal=Reason.SERVER_REFUSED, detail=reply.name)
+    hello = tls.parse_server_hello(reply.body)
+    refusal = Reason.SERVER_TLS_TOO_OLD if hello.version < TLS_1_2 else None
+    return Greeting(tls.version_name(hello.version), reply.end, refusal, is_retry=hello.is_retry)
+
+
+def _inspect_server_identification(stream: bytes) -> Greeting | None:
+    identification = ssh.frame_server_identification(stream)
+    if identification is None:
+        return None
+    refusal = None if identification.proto in {"2.0", "1.99"} else Reason.SERVER_SSH_TOO_OLD
+    return Greeting(identification.proto, identification.end, refusal)

@@ -1,0 +1,93 @@
+"""What the supervisor and a worker tell one another. Plain data, sent whole. Everything here is pure."""
+
+from dataclasses import dataclass
+
+from appliance.address import Ipv4
+from appliance.flow import Limits
+from appliance.policy.addresses import Answer
+from appliance.policy.fqdn import Fqdn
+from appliance.policy.policy import Policy
+
+# ---- supervisor to worker ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """First of all: which queue to serve, and how."""
+
+    queue: int
+    instance: str
+    limits: Limits
+    grace: float  # seconds
+    allow_ech: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewPolicy:
+    """The policy to put in force."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnswers:
+    """What DNS says of some names."""
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAnswered:
+    """AWS was asked about a client; if it knows it, the policy that was sent before does too."""
+
+    client: Ipv4
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Decide what is held, within `seconds`, flush the log, and exit."""
+
+    seconds: float
+
+
+# ---- worker to supervisor ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The queue is bound and a policy is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantName:
+    """Look this name up now."""
+
+    name: Fqdn
+
+
+@dataclass(frozen=True, slots=True)
+class WantClient:
+    """Ask AWS whose address this is."""
+
+    client: Ipv4
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLines:
+    """Flow events, rendered as JSON lines, of about one time: milliseconds since 1970."""
+
+    lines: tuple[bytes, ...]
+    millis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """How a worker is doing: counts since its start, and what is in its tables now."""
+
+    packets: int = 0
+    events: int = 0
+    events_lost: int = 0  # the supervisor did not read in time
+    suppressed: int = 0  # events not written: too many packets belonged to no flow
+    errors: int = 0  # packets denied because the engine failed on them
+    flows: int = 0
+    held: int = 0

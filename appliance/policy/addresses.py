@@ -1,0 +1,119 @@
+"""Which addresses a name has: what our own look-ups said, and for how long it is believed.
+
+Answers accumulate. A CDN that shows eight of its hundred addresses at a time would otherwise be refused
+most of the time (evasions D1, D3), so an address is held for its TTL and a grace period after the last answer
+that had it. A failed look-up takes nothing away (D14). Private addresses are never held (D8).
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from appliance.address import Ipv4, is_private
+from appliance.policy.fqdn import Fqdn
+
+GRACE = 3600.0  # seconds an address is believed beyond its TTL
+TTL_FLOOR = 5.0  # seconds
+TTL_CEILING = 86400.0  # seconds
+ADDRESSES_MAX = 4096  # addresses of one name (ours)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one look-up of `name` brought.
+
+    `ttl`: seconds, the least of the CNAME chain and its addresses.
+    `error`: empty for success, else one word such as `nxdomain`, `servfail` or `timeout`.
+    """
+
+    name: Fqdn
+    addresses: tuple[Ipv4, ...]
+    ttl: float
+    error: str = ""
+
+
+class AddressBook:
+    """The addresses of every name that was looked up and not forgotten, each with its expiry."""
+
+    __slots__ = ("_expiries", "_grace", "_holders", "_troubles")
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self._grace = grace
+        # Expiry by address by name. The addresses of one answer share one float, and a name without trouble
+        # has no second entry anywhere: at 100,000 names each object counts.
+        self._expiries: dict[Fqdn, dict[Ipv4, float]] = {}
+        # The way back. Most addresses belong to one name, which then stands for itself: a set is five times as large.
+        self._holders: dict[Ipv4, Fqdn | set[Fqdn]] = {}
+        self._troubles: dict[Fqdn, str] = {}  # of the last look-up; absent when it brought an address
+
+    def learn(self, answer: Answer, now: float) -> bool:
+        """Take in an answer; tell whether it brought an address that was not held.
+
+        Past ADDRESSES_MAX addresses of one name, those nearest to their expiry go first.
+        """
+        public = [address for address in answer.addresses if not is_private(address)]
+        if not public:
+            self._troubles[answer.name] = answer.error or ("private" if answer.addresses else "no_address")
+            return False
+        self._troubles.pop(answer.name, None)
+        held = self._expiries.setdefault(answer.name, {})
+        self._drop(answer.name, [address for address, expiry in held.items() if expiry <= now])
+        expiry = now + min(max(answer.ttl, TTL_FLOOR), TTL_CEILING) + self._grace
+        news = False
+        for address in public:
+            if address not in held:
+                self._hold(answer.name, address)
+                news = True
+            held[address] = max(expiry, held.get(address, expiry))
+        if len(held) > ADDRESSES_MAX:
+            self._drop(answer.name, sorted(held, key=held.__getitem__)[: len(held) - ADDRESSES_MAX])
+        return news
+
+    def holds(self, name: Fqdn, address: Ipv4, now: float) -> bool:
+        """Tell whether `address` is an address of `name`."""
+        held = self._expiries.get(name)
+        return held is not None and held.get(address, now) > now
+
+    def known(self, name: Fqdn, now: float) -> tuple[Ipv4, ...]:
+        """Return the addresses of a name, smallest first."""
+        return tuple(sorted(address for address, expiry in self._expiries.get(name, {}).items() if expiry > now))
+
+    def knows(self, name: Fqdn) -> bool:
+        """Tell whether a look-up of the name ever brought an address, whatever its expiry."""
+        return name in self._expiries
+
+    def trouble(self, name: Fqdn) -> str:
+        """Return what went wrong in the last look-up of a name.
+
+        Returns:
+            The answer's `error`, `private` for an answer with nothing but private addresses, `no_address` for an
+            empty one; empty when it went well or there was none yet.
+        """
+        return self._troubles.get(name, "")
+
+    def names_at(self, address: Ipv4) -> Collection[Fqdn]:
+        """Return the names that `address` was learnt for; `holds` tells which of them are still believed."""
+        holders = self._holders.get(address)
+        return holders if isinstance(holders, set) else (() if holders is None else (holders,))
+
+    def forget(self, names: Iterable[Fqdn]) -> None:
+        """Drop names that are no longer listed."""
+        for name in names:
+            self._drop(name, tuple(self._expiries.get(name, ())))
+            self._expiries.pop(name, None)
+            self._troubles.pop(name, None)
+
+    def _hold(self, name: Fqdn, address: Ipv4) -> None:
+        holders = self._holders.setdefault(address, name)
+        if isinstance(holders, set):
+            holders.add(name)
+        elif holders != name:
+            self._holders[address] = {holders, name}
+
+    def _drop(self, name: Fqdn, addresses: Iterable[Ipv4]) -> None:
+        for address in addresses:
+            del self._expiries[name][address]
+            holders = self._holders[address]
+            if isinstance(holders, set) and len(holders) > 1:
+                holders.remove(name)
+            else:
+                del self._holders[address]

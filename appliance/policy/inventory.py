@@ -1,0 +1,71 @@
+"""What AWS says about a VPC, in our own types: Security Groups, their egress rules, and who wears them.
+
+Source: EC2 API, types IpPermission, SecurityGroup, NetworkInterface. Nothing here is judged: a rule of any
+shape can be held, and `policy.py` decides what it grants.
+"""
+
+from dataclasses import dataclass
+
+from appliance.address import Ipv4, Network
+
+# EC2 shows a name for these three protocols and a number for all others; it takes either.
+_PROTOCOL_NAMES = {"-1": "all", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRule:
+    """One destination of one egress permission.
+
+    `protocol`: `tcp`, `udp`, `icmp`, a number, or `-1` for all.
+    `from_port`, `to_port`: 0 to 65535, or -1 or None where there are none; type and code for ICMP.
+    `destination`: an IPv4 or IPv6 CIDR block, a prefix list (`pl-...`) or a referenced group (`sg-...`).
+    `rule_id`: `sgr-...`; empty where AWS was not asked for it.
+    """
+
+    protocol: str
+    from_port: int | None
+    to_port: int | None
+    destination: str
+    description: str
+    rule_id: str = ""
+
+    @property
+    def protocol_name(self) -> str:
+        """The protocol in lower case, by name where it has one."""
+        return _PROTOCOL_NAMES.get(self.protocol, self.protocol.lower())
+
+    @property
+    def reference(self) -> str:
+        """How logs name the rule: `tcp/443 0.0.0.0/0`, with the rule's id in front when it is known."""
+        ports = ""
+        if self.from_port is not None and self.from_port >= 0:
+            ports = f"/{self.from_port}" if self.from_port == self.to_port else f"/{self.from_port}-{self.to_port}"
+        reference = f"{self.protocol_name}{ports} {self.destination}"
+        return f"{self.rule_id} {reference}" if self.rule_id else reference
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroup:
+    """A Security Group: `id` is `sg-...`; `rules` holds its egress rules only."""
+
+    id: str
+    name: str
+    rules: tuple[EgressRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInterface:
+    """A network interface: all its private IPv4 addresses, and the /28 prefixes delegated to it."""
+
+    id: str
+    groups: tuple[str, ...]
+    addresses: tuple[Ipv4, ...]
+    prefixes: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """One reading of a VPC."""
+
+    groups: tuple[SecurityGroup, ...]
+    interfaces: tuple[NetworkInterface, ...]

@@ -1,0 +1,361 @@
+"""The policy: an immutable snapshot of who may reach which names on which ports, and why.
+
+`compile_policy` makes it from what AWS says; `diff_policy` tells what changed between two of them.
+
+- A client is an address. Its rights are the union of those of its Security Groups.
+- A rule that cannot be enforced as it is written grants nothing and is a rejection; its neighbours still work.
+- A CIDR whose network address is 0.0.0.0 means anywhere, whatever its mask: AWS refuses two rules of one group
+  with the same protocol, port and CIDR, and varying the mask is how one repeats a port.
+- The order of AWS's answers changes nothing: the same facts make the same policy, with the same digest.
+
+Everything here is pure. A policy travels to the workers as its facts, in plain tuples, and is assembled there
+again: that is several times quicker than pickling its indexes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from appliance.address import Ipv4, Network
+from appliance.policy.annotation import Fault, Protocol, SeeThru, parse_description
+from appliance.policy.fqdn import Fqdn
+from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface
+from appliance.policy.shape import object_to
+
+PREFIX_LENGTH_MIN = 24  # AWS delegates /28 blocks; a block larger than this is nobody's (ours)
+
+Groups = tuple[str, ...]  # Security Group ids, sorted
+Names = tuple[Fqdn, ...]  # sorted
+Table = Mapping[Fqdn, tuple["Rule", ...]]
+Listing = tuple["Rule", Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One annotated egress rule. `destination`: None for anywhere."""
+
+    gid: str
+    reference: str
+    protocol: Protocol
+    port: int
+    destination: Network | None
+
+
+@dataclass(frozen=True, slots=True)
+class PortRules:
+    """The names that a client may reach on one port, by protocol, each with the rules that list it."""
+
+    tls: Table
+    ssh: Table
+
+
+@dataclass(frozen=True, slots=True)
+class SeeThruGrant:
+    """See-thru through the whole of the day `until` (UTC), given by a rule of Security Group `gid`."""
+
+    until: date
+    gid: str
+    rule: str = ""
+
+    def days_remaining(self, today: date) -> int:
+        """Return the days left after today: 0 on the last day, negative once it is over."""
+        return (self.until - today).days
+
+    def active(self, today: date) -> bool:
+        """Tell whether the grant still holds."""
+        return today <= self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the interfaces with one set of groups may do. `ports` is empty when no rule is annotated."""
+
+    groups: Groups
+    ports: Mapping[int, PortRules]
+    see_thru: SeeThruGrant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An annotation, or a part of one, that grants nothing; `reference` tells the rule it stands in."""
+
+    gid: str
+    reference: str
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A snapshot.
+
+    `digest`: SHA-256 of the canonical form, in hex; empty for a policy that was never loaded.
+    `clients`: by address; every address of a delegated prefix is a key. Clients with the same groups are one object.
+    `rules`: every rule with the names it lists, whether or not a client wears its group.
+    `see_thru`: the grant of each group that gives one.
+    `names`: every name that is listed anywhere.
+    """
+
+    digest: str
+    clients: Mapping[Ipv4, Client]
+    rules: Mapping[Rule, Names]
+    see_thru: Mapping[str, SeeThruGrant]
+    names: frozenset[Fqdn]
+    rejections: tuple[Rejection, ...]
+
+    def __reduce__(self) -> "tuple[Callable[[str, _Facts], Policy], tuple[str, _Facts]]":
+        groups = {address: client.groups for address, client in self.clients.items()}
+        return _restore, (self.digest, _state_facts(self.rules, self.see_thru, groups, self.rejections))
+
+
+EMPTY_POLICY = Policy("", {}, {}, {}, frozenset(), ())
+
+
+def compile_policy(inventory: Inventory) -> Policy:
+    """Return the policy that the annotations of an inventory express."""
+    listed: dict[Rule, set[Fqdn]] = {}
+    see_thru: dict[str, SeeThruGrant] = {}
+    rejections: set[Rejection] = set()
+    for group in inventory.groups:
+        for egress in group.rules:
+            description = parse_description(egress.description)
+            faults = list(description.faults)
+            for annotation in description.annotations:
+                if isinstance(annotation, SeeThru):
+                    grant = SeeThruGrant(annotation.until, group.id, egress.reference)
+                    see_thru[group.id] = _latest([grant, see_thru.get(group.id, grant)])
+                elif objections := list(object_to(egress, annotation)):
+                    faults += objections
+                else:
+                    rule = _rule(group.id, egress, annotation.protocol)
+                    listed.setdefault(rule, set()).update(annotation.names)
+            rejections.update(Rejection(group.id, egress.reference, fault) for fault in faults)
+    content = (
+        {rule: tuple(sorted(listed[rule])) for rule in sorted(listed, key=_rule_order)},
+        dict(sorted(see_thru.items())),
+        _clients(inventory.interfaces),
+        tuple(sorted(rejections, key=_rejection_order)),
+    )
+    canonical = json.dumps(_state_facts(*content), separators=(",", ":"))
+    return _assemble(hashlib.sha256(canonical.encode()).hexdigest(), *content)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two policies, as the config log tells it. Fields that do not apply are empty.
+
+    `cat`: `client` (an address came, went, or changed its groups: then it goes and comes), `fqdn` (a rule lists a
+    name, or no longer does), `see-thru`, or `error` (a new rejection).
+    `outcome`: `accepted`, `removed` or `rejected`.
+    `gid`: one Security Group, or all of a client's, joined with commas.
+    """
+
+    cat: str
+    outcome: str
+    client: Ipv4 | None = None
+    gid: str = ""
+    rule: str = ""
+    fqdn: str = ""
+    proto: str = ""
+    reason: str = ""
+
+
+def diff_policy(old: Policy, new: Policy) -> tuple[Change, ...]:
+    """Return what changed, in a stable order: clients, names, see-thru, errors; what went before what came."""
+    if old.digest == new.digest:
+        return ()
+    return (
+        *_client_changes("removed", old, new),
+        *_client_changes("accepted", new, old),
+        *_name_changes("removed", old, new),
+        *_name_changes("accepted", new, old),
+        *_see_thru_changes("removed", old, new),
+        *_see_thru_changes("accepted", new, old),
+        *_new_errors(old, new),
+    )
+
+
+def _client_changes(outcome: str, these: Policy, others: Policy) -> Iterator[Change]:
+    for address, client in these.clients.items():
+        other = others.clients.get(address)
+        if other is None or other.groups != client.groups:
+            yield Change("client", outcome, client=address, gid=",".join(client.groups))
+
+
+def _name_changes(outcome: str, these: Policy, others: Policy) -> Iterator[Change]:
+    for rule, names in these.rules.items():
+        others_names = others.rules.get(rule, ())
+        if names != others_names:
+            for name in sorted(set(names).difference(others_names)):
+                yield Change(
+                    "fqdn", outcome, gid=rule.gid, rule=rule.reference, fqdn=str(name), proto=rule.protocol.value
+                )
+
+
+def _see_thru_changes(outcome: str, these: Policy, others: Policy) -> Iterator[Change]:
+    for gid, grant in these.see_thru.items():
+        if others.see_thru.get(gid) != grant:
+            yield Change("see-thru", outcome, gid=gid, rule=grant.rule, reason=f"until {grant.until.isoformat()}")
+
+
+def _new_errors(old: Policy, new: Policy) -> Iterator[Change]:
+    known = set(old.rejections)
+    for rejection in new.rejections:
+        if rejection not in known:
+            fault = rejection.fault
+            reason = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+            yield Change("error", "rejected", gid=rejection.gid, rule=rejection.reference, reason=reason)
+
+
+# From EC2's shapes to rules
+
+
+def _rule(gid: str, egress: EgressRule, protocol: Protocol) -> Rule:
+    network = Network.parse(egress.destination)
+    return Rule(gid, egress.reference, protocol, egress.from_port or 0, network if network.address else None)
+
+
+def _clients(interfaces: Iterable[NetworkInterface]) -> dict[Ipv4, Groups]:
+    """Return the groups of every address.
+
+    An address may be seen twice when it moved while AWS was being read. Only the groups that both interfaces
+    have count then, until the next reading.
+    """
+    clients: dict[Ipv4, Groups] = {}
+    for interface in interfaces:
+        groups = tuple(sorted(set(interface.groups)))
+        blocks = [prefix for prefix in interface.prefixes if prefix.length >= PREFIX_LENGTH_MIN]
+        delegated = (Ipv4(block.address + offset) for block in blocks for offset in range(block.size))
+        for address in {*interface.addresses, *delegated}:
+            other = clients.get(address, groups)
+            clients[address] = groups if other == groups else tuple(gid for gid in groups if gid in other)
+    return dict(sorted(clients.items()))
+
+
+def _latest(grants: Iterable[SeeThruGrant]) -> SeeThruGrant:
+    """Return the grant with the latest day; of several, the one of the smallest group id."""
+    return min(grants, key=lambda grant: (-grant.until.toordinal(), grant.gid, grant.rule))
+
+
+def _rule_order(rule: Rule) -> tuple[str, int, str, str]:
+    return rule.gid, rule.port, rule.protocol, rule.reference
+
+
+def _rejection_order(rejection: Rejection) -> tuple[str, str, str, tuple[int, int], str]:
+    fault = rejection.fault
+    return rejection.gid, rejection.reference, fault.text, fault.span, fault.message
+
+
+# The indexes that decisions are made with
+
+
+def _assemble(
+    digest: str,
+    rules: dict[Rule, Names],
+    see_thru: dict[str, SeeThruGrant],
+    clients: dict[Ipv4, Groups],
+    rejections: tuple[Rejection, ...],
+) -> Policy:
+    """Return the policy with its clients' indexes, one for each set of groups that somebody wears."""
+    listings: dict[str, list[Listing]] = {}
+    every: set[Fqdn] = set()
+    for rule, names in rules.items():
+        table: Table = dict.fromkeys(names, (rule,))
+        listings.setdefault(rule.gid, []).append((rule, table))
+        every.update(table)
+    ports: dict[Groups, Mapping[int, PortRules]] = {}
+    shared: dict[Groups, Client] = {}
+    for groups in clients.values():
+        if groups not in shared:
+            annotated = tuple(gid for gid in groups if gid in listings)
+            if annotated not in ports:
+                ports[annotated] = _index(listing for gid in annotated for listing in listings[gid])
+            grants = [see_thru[gid] for gid in groups if gid in see_thru]
+            shared[groups] = Client(groups, ports[annotated], _latest(grants) if grants else None)
+    indexed = {address: shared[groups] for address, groups in clients.items()}
+    return Policy(digest, indexed, rules, see_thru, frozenset(every), rejections)
+
+
+def _index(listings: Iterable[Listing]) -> dict[int, PortRules]:
+    tables: dict[int, dict[Protocol, list[Table]]] = {}
+    for rule, table in listings:
+        tables.setdefault(rule.port, {Protocol.TLS: [], Protocol.SSH: []})[rule.protocol].append(table)
+    return {port: PortRules(_merge(of[Protocol.TLS]), _merge(of[Protocol.SSH])) for port, of in tables.items()}
+
+
+def _merge(tables: Sequence[Table]) -> Table:
+    """Return one table with the rules of all, in their order."""
+    merged: dict[Fqdn, tuple[Rule, ...]] = {}
+    for table in tables:
+        merged.update(table)  # reuses the hashes that the table keeps: the names of a large VPC are merged often
+    if len(merged) < sum(map(len, tables)):  # a name is listed twice: it needs both rules
+        merged.clear()
+        for table in tables:
+            for name, rules in table.items():
+                merged[name] = merged.get(name, ()) + rules
+    return merged
+
+
+# The canonical form
+
+
+class _Facts(NamedTuple):
+    """All that a policy is made of, in text and numbers, sorted: the digest's input, and what travels."""
+
+    rules: tuple[tuple[str, str, str, int, str, str], ...]  # group, reference, protocol, port, destination, names
+    see_thru: tuple[tuple[str, str, str], ...]  # group, date, reference
+    clients: tuple[tuple[Ipv4, Groups], ...]
+    rejections: tuple[tuple[str, str, str, str, str, int, int], ...]  # group, reference, fault
+
+
+def _state_facts(
+    rules: Mapping[Rule, Names],
+    see_thru: Mapping[str, SeeThruGrant],
+    clients: Mapping[Ipv4, Groups],
+    rejections: Iterable[Rejection],
+) -> _Facts:
+    return _Facts(
+        tuple(
+            (
+                rule.gid,
+                rule.reference,
+                rule.protocol.value,
+                rule.port,
+                str(rule.destination or ""),
+                ",".join([".".join(name.labels) for name in names]),
+            )
+            for rule, names in rules.items()
+        ),
+        tuple((gid, grant.until.isoformat(), grant.rule) for gid, grant in see_thru.items()),
+        tuple(clients.items()),
+        tuple((gone.gid, gone.reference, *_fault_facts(gone.fault)) for gone in rejections),
+    )
+
+
+def _fault_facts(fault: Fault) -> tuple[str, str, str, int, int]:
+    return fault.message, fault.hint, fault.text, *fault.span
+
+
+def _restore(digest: str, facts: _Facts) -> Policy:
+    """Return the policy that stated these facts; they are trusted."""
+    names: dict[str, Fqdn] = {}
+    rules: dict[Rule, Names] = {}
+    for gid, reference, protocol, port, destination, listed in facts.rules:
+        network = Network.parse(destination) if destination else None
+        texts = listed.split(",")
+        for text in texts:
+            if text not in names:
+                names[text] = Fqdn(tuple(text.split(".")))
+        rules[Rule(gid, reference, Protocol(protocol), port, network)] = tuple([names[text] for text in texts])
+    return _assemble(
+        digest,
+        rules,
+        {gid: SeeThruGrant(date.fromisoformat(until), gid, rule) for gid, until, rule in facts.see_thru},
+        dict(facts.clients),
+        tuple(
+            Rejection(gid, reference, Fault(message, hint, text, (start, end)))
+            for gid, reference, message, hint, text, start, end in facts.rejections
+        ),
+    )

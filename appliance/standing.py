@@ -1,0 +1,76 @@
+"""The policy in force and the date: what every decision is made, and logged, against.
+
+Everything here is pure; whoever owns a `Standing` sets its `policy` and its `today` (UTC).
+"""
+
+from datetime import date
+
+from appliance.address import Ipv4
+from appliance.command import Emit
+from appliance.event import flow_event
+from appliance.policy.decision import Decision
+from appliance.policy.policy import EMPTY_POLICY, Policy, SeeThruGrant
+from appliance.reason import Reason
+
+# (client address, client port, server address, server port), as the client sent it.
+FlowKey = tuple[Ipv4, int, Ipv4, int]
+
+# See-thru lets a client reach what its rules do not list. It never lets anybody reach the VPC
+# itself, nor lets a packet pass that cannot be read.
+NEVER_SEEN_THRU = frozenset(
+    {
+        Reason.POLICY_NOT_LOADED,
+        Reason.CLIENT_UNKNOWN,
+        Reason.DESTINATION_PRIVATE,
+        Reason.MALFORMED_PACKET,
+        Reason.TRUNCATED_COPY,
+        Reason.IP_OPTIONS,
+        Reason.SYN_DATA,
+        Reason.TCP_MD5,
+        Reason.MID_STREAM,
+        Reason.OVERLOADED,
+        Reason.INTERNAL_ERROR,
+    }
+)
+
+
+class Standing:
+    """What the engine and its gate share."""
+
+    __slots__ = ("instance", "policy", "today")
+
+    def __init__(self, instance: str, today: date) -> None:
+        self.instance = instance
+        self.policy: Policy = EMPTY_POLICY
+        self.today = today
+
+    def see_thru(self, client: Ipv4) -> SeeThruGrant | None:
+        """Return the see-thru grant of a client, whatever its date."""
+        known = self.policy.clients.get(client)
+        return None if known is None else known.see_thru
+
+    def lets_through(self, client: Ipv4, reason: Reason) -> bool:
+        """Tell whether see-thru lets pass what policy denies for this reason."""
+        grant = self.see_thru(client)
+        return grant is not None and grant.active(self.today) and reason not in NEVER_SEEN_THRU
+
+    def event(
+        self, side: str, key: FlowKey, decision: Decision, *, protocol: str = "unknown", version: str = ""
+    ) -> Emit:
+        """Return the command that logs a decision about one side of a flow."""
+        client, client_port, server, server_port = key
+        return Emit(
+            flow_event(
+                side=side,
+                source=client,
+                source_port=client_port,
+                destination=server,
+                destination_port=server_port,
+                protocol=protocol,
+                version=version,
+                decision=decision,
+                instance=self.instance,
+                see_thru=self.see_thru(client),
+                today=self.today,
+            )
+        )

@@ -1,0 +1,256 @@
+"""A worker: one process, one queue, one engine.
+
+Wires NFQUEUE, a raw socket for resets and the channel to the supervisor to the engine, and gives it
+the time. Whatever goes wrong here ends closed: a packet the engine fails on is denied, and when the
+process dies the kernel drops what it held and all that follows, until another one binds the queue.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+from netfilterqueue import NetfilterQueue
+from netfilterqueue import Packet as QueuedPacket
+
+from appliance.command import Command, Emit, LookUpClient, Resolve, SendReset, SetVerdict, Verdict
+from appliance.edge.channel import Channel
+from appliance.edge.journal import render
+from appliance.edge.netfilter import ISN_MASK, STATE_SHIFT, Mark
+from appliance.engine import Engine, Origin
+from appliance.event import Event
+from appliance.messages import (
+    ClientAnswered,
+    Configure,
+    FlowLines,
+    NewAnswers,
+    NewPolicy,
+    Ready,
+    Statistics,
+    Stop,
+    WantClient,
+    WantName,
+)
+from appliance.wire.ip import render_reset
+
+TICK = 0.25  # seconds between two looks at the clock on the engine's behalf
+FLUSH = 0.05  # seconds that an event waits at most before it is rendered and sent
+FLUSH_EVENTS = 512  # events that are not kept waiting
+STATISTICS = 1.0  # seconds between two reports
+QUEUE_LENGTH = 8192  # packets the kernel keeps for us, held ones included
+QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
+BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
+
+ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
+MARKS = {
+    Verdict.PASS: Mark.PASS.bits,
+    Verdict.ALLOW: Mark.ALLOWED.bits,
+    Verdict.DENY: Mark.DENIED.bits,
+}
+
+
+class _BurstSocket(socket.socket):
+    """The queue's socket, as `NetfilterQueue.run_socket` reads it: at most BURST packets at a time.
+
+    The package's own loop reads until nothing is left, which under load is never.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(fileno=os.dup(descriptor))
+        self.setblocking(False)
+        self.left = 0  # packets until a pause
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        if not self.left:
+            raise BlockingIOError(errno.EAGAIN, "enough for now")  # the package stops reading
+        self.left -= 1
+        return super().recv(bufsize, flags)
+
+
+class Worker:
+    """Serves one queue until told to stop, or until the supervisor is gone."""
+
+    def __init__(self, configuration: Configure, channel: Channel) -> None:
+        self._channel = channel
+        self._engine = Engine(
+            instance=configuration.instance,
+            today=_today(),
+            limits=configuration.limits,
+            grace=configuration.grace,
+            allow_ech=configuration.allow_ech,
+        )
+        self._packets: dict[int, QueuedPacket] = {}  # those without a verdict, by the queue's number
+        self._events: list[tuple[Event, float]] = []
+        self._seen = self._logged = self._lost = self._errors = 0
+        self._resets = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self._resets.setblocking(False)
+        self._resets.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, Mark.RESET.bits)
+        self._queue = NetfilterQueue()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a smaller socket buffer than asked for will do
+            self._queue.bind(configuration.queue, self._on_queued, max_len=QUEUE_LENGTH, sock_len=QUEUE_OCTETS)
+        self._source = _BurstSocket(self._queue.get_fd())
+
+    async def serve(self) -> None:
+        """Run until told to stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._queue.get_fd(), self._on_readable)
+        tasks = [
+            loop.create_task(self._every(TICK, self._tick)),
+            loop.create_task(self._every(FLUSH, self._flush)),
+            loop.create_task(self._every(STATISTICS, self._report)),
+        ]
+        try:
+            await self._obey()
+        except EOFError:
+            return  # the supervisor is gone; exiting closes the queue
+        finally:
+            for task in tasks:
+                task.cancel()
+            loop.remove_reader(self._queue.get_fd())
+        self._flush()
+        self._report()
+        self._queue.unbind()
+        await self._channel.drain()
+
+    # ---- packets -------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        self._source.left = BURST
+        self._queue.run_socket(self._source)
+        if len(self._events) >= FLUSH_EVENTS:
+            self._flush()
+
+    def _on_queued(self, packet: QueuedPacket) -> None:
+        mark = packet.mark
+        self._packets[packet.id] = packet
+        self._seen += 1
+        try:
+            commands = self._engine.on_packet(
+                packet.id, ORIGINS[mark >> STATE_SHIFT], mark & ISN_MASK, packet.get_payload(), time.monotonic()
+            )
+        except Exception as fault:  # noqa: BLE001 -- nothing may escape into the package's C code; the packet is denied
+            self._errors += 1
+            sys.stderr.write(f"discriminat: error: the engine failed on a packet: {fault!r}\n")
+            commands = [SetVerdict(packet.id, Verdict.DENY)]
+        self._carry_out(commands)
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case SetVerdict(packet_id, verdict):
+                    self._set_verdict(packet_id, verdict)
+                case Emit(event):
+                    self._events.append((event, time.time()))
+                case SendReset():
+                    self._send_reset(command)
+                case Resolve(name):
+                    self._channel.send(WantName(name))
+                case LookUpClient(address):
+                    self._channel.send(WantClient(address))
+
+    def _set_verdict(self, packet_id: int, verdict: Verdict) -> None:
+        packet = self._packets.pop(packet_id, None)
+        if packet is None:
+            return  # denied when the engine failed on it
+        if verdict is Verdict.DROP:
+            packet.drop()
+        else:
+            packet.set_mark(MARKS[verdict])
+            packet.accept()
+
+    def _send_reset(self, reset: SendReset) -> None:
+        octets = render_reset(
+            reset.source,
+            reset.source_port,
+            reset.destination,
+            reset.destination_port,
+            reset.sequence,
+            reset.acknowledgement,
+        )
+        # A reset that is lost leaves the flow denied all the same: its packets are dropped.
+        with contextlib.suppress(OSError):
+            self._resets.sendto(octets, (socket.inet_ntoa(reset.destination.to_bytes(4)), 0))
+
+    # ---- time, log, orders ---------------------------------------------------------------
+
+    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            action()
+
+    def _tick(self) -> None:
+        self._carry_out(self._engine.on_tick(time.monotonic(), _today()))
+
+    def _flush(self) -> None:
+        if not self._events:
+            return
+        events, self._events = self._events, []
+        lines = tuple(render(event, when) for event, when in events)
+        self._logged += len(lines)
+        if not self._channel.send(FlowLines(lines, int(events[-1][1] * 1000)), droppable=True):
+            self._lost += len(lines)
+
+    def _report(self) -> None:
+        statistics = Statistics(
+            packets=self._seen,
+            events=self._logged,
+            events_lost=self._lost,
+            suppressed=self._engine.suppressed,
+            errors=self._errors,
+            flows=self._engine.flows,
+            held=self._engine.held,
+        )
+        self._channel.send(statistics, droppable=True)
+
+    async def _obey(self) -> None:
+        """Carry out the supervisor's messages until it says stop."""
+        while True:
+            message = await self._channel.receive()
+            now = time.monotonic()
+            match message:
+                case NewPolicy(policy):
+                    self._carry_out(self._engine.on_policy(policy, now))
+                    self._channel.send(Ready())
+                case NewAnswers(answers):
+                    for answer in answers:
+                        self._carry_out(self._engine.on_answer(answer, now))
+                case ClientAnswered(client):
+                    self._carry_out(self._engine.on_client(client, now))
+                case Stop(seconds):
+                    await self._drain(seconds)
+                    return
+
+    async def _drain(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._engine.held and time.monotonic() < deadline:
+            await asyncio.sleep(TICK / 5)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+async def _serve(end: socket.socket) -> None:
+    channel = await Channel.open(end)
+    configuration = await channel.receive()
+    await Worker(configuration, channel).serve()
+
+
+def work(descriptor: int) -> None:
+    """Be a worker: the body of the process that the supervisor starts.
+
+    Args:
+        descriptor: our end of the socket pair to the supervisor.
+    """
+    # A service manager signals the whole group; the supervisor tells us when it is time.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(_serve(socket.socket(fileno=descriptor)))

@@ -1,0 +1,81 @@
+"""Authority: the lab's certificate authority, which its clients trust, and server certificates signed by it.
+
+Everything is made anew for each lab, of elliptic-curve keys, and lives as long as its directory.
+"""
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
+
+LIFE = datetime.timedelta(days=2)
+
+
+class Authority:
+    """A CA whose certificate is in the file `bundle`."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lab authority")])
+        constraints = x509.BasicConstraints(ca=True, path_length=0)
+        self._certificate = (
+            _builder(self._name, self._name, self._key)
+            .add_extension(constraints, critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.bundle = directory / "authority.pem"
+        self.bundle.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, *others: str) -> Path:
+        """Return a file with a private key and a certificate for these names or addresses."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+        certificate = (
+            _builder(subject, self._name, key)
+            .add_extension(x509.SubjectAlternativeName([_general(each) for each in (name, *others)]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        path = self._directory / f"{name[:64]}.pem"
+        path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        return path
+
+
+def make_ssh_key(path: Path) -> None:
+    """Write a new SSH key pair: `path` and `path`.pub."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    encoding, form = serialization.Encoding, serialization.PrivateFormat
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(encoding.PEM, form.OpenSSH, serialization.NoEncryption()))
+    public = key.public_key().public_bytes(encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    path.with_suffix(".pub").write_bytes(public + b"\n")
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - LIFE)
+        .not_valid_after(now + LIFE)
+    )

@@ -1,0 +1,282 @@
+"""Laws of wire/: cuts are invisible, building then parsing is identity, garbage is malformed or parsed.
+
+The third law is the one that keeps the engine alive: whatever a peer sends, a function of wire/ returns
+what its docstring says or raises Malformed with a known reason, and nothing else.
+"""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from appliance.errors import Malformed, PacketError
+from appliance.reason import Reason
+from appliance.wire import http, ip, sniff, ssh, tls
+from appliance.wire.stream import Stream
+from tests import hellos
+
+KNOWN_REASONS = {reason.value for reason in Reason}
+
+HELLO = hellos.client_stream(hellos.client_hello(grease=True, ech=True))
+REPLY = hellos.server_stream()
+RETRY_START = 9
+
+# Each takes octets from the start of a direction, and may want more.
+FRAMERS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
+    "client hello": (tls.frame_client_hello, [HELLO, hellos.client_stream(split=7), b"\x80\x2e\x01"]),
+    "second hello": (
+        lambda stream: tls.frame_retry(bytes(RETRY_START) + stream, RETRY_START),
+        [hellos.CHANGE_CIPHER_SPEC_RECORD + hellos.record(b"early", kind=23) + HELLO],
+    ),
+    "server reply": (
+        tls.frame_server_reply,
+        [REPLY, hellos.server_stream(split=9), hellos.alert(2, 40), REPLY + hellos.CHANGE_CIPHER_SPEC_RECORD],
+    ),
+    "reply after retry": (
+        lambda stream: tls.frame_server_reply(stream, after_retry=True),
+        [hellos.CHANGE_CIPHER_SPEC_RECORD + REPLY],
+    ),
+    "SSH client": (ssh.frame_client_identification, [b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n\x00\x00"]),
+    "SSH server": (ssh.frame_server_identification, [b"hello\r\nSSH-1.99-OpenSSH_9.2p1\n\x00\x00"]),
+    "HTTP request": (http.parse_request, [b"GET / HTTP/1.1\r\nHost: example.com\r\nUser-Agent: x\r\n\r\nbody"]),
+    "HTTP status": (http.parse_status, [b"HTTP/1.1 200 OK\r\n"]),
+    "HTTP look": (http.looks_like_http, [b"OPTIONS * HTTP/1.1"]),
+    "sniff": (sniff.sniff, [HELLO, b"SSH-2.0-x", b"GET /", b"\x80\x2e\x01"]),
+}
+
+# Each takes a complete message.
+PARSERS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
+    "ClientHello": (tls.parse_client_hello, [hellos.client_hello(), hellos.client_hello(grease=True, ech=True)]),
+    "ServerHello": (tls.parse_server_hello, [hellos.server_hello(), hellos.hello_retry_request()]),
+    "packet": (ip.parse_packet, [ip.render_reset(1, 2, 3, 4, 5, 6)]),
+}
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
+    """Something good, of which a few octets are changed, removed, inserted or repeated."""
+    octets = bytearray(draw(st.sampled_from(good)))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(octets)))
+        until = at + draw(st.integers(0, 8))
+        octets[at:until] = draw(st.one_of(st.binary(max_size=8), st.just(bytes(octets[at : until + 8]))))
+    return bytes(octets) + draw(st.binary(max_size=16))
+
+
+def outcome(function: Callable[[bytes], object], octets: bytes) -> object:
+    """What a function says: its value, or the reason and message of its refusal, which must be fit for a log."""
+    try:
+        return function(octets)
+    except Malformed as fault:
+        refusal = (fault.code, fault.message)
+    assert refusal[0] in KNOWN_REASONS
+    assert refusal[1].isascii()
+    assert refusal[1].isprintable()
+    assert len(refusal[1]) < 200
+    return refusal
+
+
+# ---- garbage ----
+
+
+@pytest.mark.parametrize("name", [*FRAMERS, *PARSERS])
+@given(octets=st.binary(max_size=600))
+def test_garbage_is_malformed_or_parsed_never_anything_else(name: str, octets: bytes) -> None:
+    """Random octets give a value or a known refusal."""
+    outcome({**FRAMERS, **PARSERS}[name][0], octets)
+
+
+@pytest.mark.parametrize("name", [*FRAMERS, *PARSERS])
+@given(data=st.data())
+def test_nearly_good_is_malformed_or_parsed_never_anything_else(name: str, data: st.DataObject) -> None:
+    """Octets that begin well give a value or a known refusal, wherever they go wrong."""
+    function, good = {**FRAMERS, **PARSERS}[name]
+    outcome(function, data.draw(spoilt(good)))
+
+
+@given(octets=st.binary(max_size=80))
+@example(octets=b"")
+def test_packet_is_refused_as_a_packet(octets: bytes) -> None:
+    """What is no packet raises PacketError: the engine tells it from a malformed hello."""
+    try:
+        packet = ip.parse_packet(b"\x45" + octets)
+    except PacketError:
+        return
+    assert packet.total_length <= len(octets) + 1
+    assert len(packet.payload) <= packet.total_length
+
+
+# ---- cuts ----
+
+
+@pytest.mark.parametrize("name", FRAMERS)
+@given(data=st.data())
+def test_cuts_are_invisible(name: str, data: st.DataObject) -> None:
+    """Octet by octet, a stream first gives None, then for good what it gives as a whole."""
+    function, good = FRAMERS[name]
+    stream = data.draw(spoilt(good))
+    whole = outcome(function, stream)
+    answers = [outcome(function, stream[:cut]) for cut in range(len(stream) + 1)]
+    answered = [answer for answer in answers if answer is not None]
+    assert all(answer == whole for answer in answered)
+    assert answers[len(answers) - len(answered) :] == answered
+
+
+# ---- building and parsing ----
+
+LABELS = st.from_regex(r"[a-z_]([a-z0-9_-]{0,10}[a-z0-9])?", fullmatch=True)
+NAMES = st.lists(LABELS, min_size=1, max_size=5).map(".".join)
+NUMBERS = st.integers(0, 0xFFFF)
+
+
+@given(
+    name=st.none() | NAMES,
+    root_dot=st.booleans(),
+    upper=st.booleans(),
+    versions=st.none() | st.lists(NUMBERS, min_size=1, max_size=127),
+    legacy_version=st.integers(0x0300, 0x03FF),
+    session_id=st.binary(max_size=32),
+    cipher_suites=st.lists(NUMBERS, min_size=1, max_size=100),
+    protocols=st.lists(st.from_regex(r"[a-z0-9./-]{1,20}", fullmatch=True), max_size=5),
+    groups=st.lists(st.tuples(NUMBERS, st.integers(1, 100)), max_size=4),
+    ech=st.booleans(),
+    split=st.integers(1, 400),
+)
+def test_hello_built_is_hello_parsed(
+    *,
+    name: str | None,
+    root_dot: bool,
+    upper: bool,
+    versions: list[int] | None,
+    legacy_version: int,
+    session_id: bytes,
+    cipher_suites: list[int],
+    protocols: list[str],
+    groups: list[tuple[int, int]],
+    ech: bool,
+    split: int,
+) -> None:
+    """Every legal hello comes out as it was put in, over any records."""
+    sent = None if name is None else (name.upper() if upper else name) + "." * root_dot
+    body = hellos.client_hello(
+        sent,
+        versions=versions,
+        legacy_version=legacy_version,
+        session_id=session_id,
+        cipher_suites=cipher_suites,
+        protocols=[protocol.encode() for protocol in protocols],
+        groups=groups,
+        ech=ech,
+    )
+    framed = tls.frame_client_hello(hellos.client_stream(body, split=split))
+    assert framed is not None
+    hello = tls.parse_client_hello(framed.body)
+    assert hello.server_name == name
+    assert hello.supported_versions == tuple(versions or ())
+    assert hello.legacy_version == legacy_version
+    assert hello.session_id == session_id
+    assert hello.cipher_suites == tuple(cipher_suites)
+    assert hello.alpn == tuple(protocols)
+    assert hello.key_share_groups == (tuple(group for group, _ in groups) if groups else None)
+    assert hello.offers_ech is ech
+    assert hello.best_version in {0, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304}
+
+
+@given(
+    session_id=st.binary(max_size=32),
+    cipher_suite=NUMBERS,
+    group=st.none() | NUMBERS,
+    is_retry=st.booleans(),
+    split=st.integers(1, 200),
+)
+def test_reply_built_is_reply_parsed(
+    session_id: bytes, cipher_suite: int, group: int | None, is_retry: bool, split: int
+) -> None:
+    """Every legal TLS 1.3 reply comes out as it was put in, over any records."""
+    random = hellos.RETRY_RANDOM if is_retry else hellos.RANDOM
+    body = hellos.server_hello(random=random, session_id=session_id, cipher_suite=cipher_suite, group=group)
+    framed = tls.frame_server_reply(hellos.server_stream(body, split=split))
+    assert isinstance(framed, tls.Framed)
+    assert tls.parse_server_hello(framed.body) == (0x0304, is_retry, cipher_suite, group)
+
+
+@given(
+    source=st.integers(0, 0xFFFFFFFF),
+    source_port=NUMBERS,
+    destination=st.integers(0, 0xFFFFFFFF),
+    destination_port=NUMBERS,
+    sequence=st.integers(0, 0xFFFFFFFF),
+    acknowledgement=st.none() | st.integers(0, 0xFFFFFFFF),
+    ttl=st.integers(0, 255),
+)
+def test_reset_rendered_is_reset_parsed(
+    *,
+    source: int,
+    source_port: int,
+    destination: int,
+    destination_port: int,
+    sequence: int,
+    acknowledgement: int | None,
+    ttl: int,
+) -> None:
+    """A reset comes out as it was put in."""
+    packet = ip.parse_packet(
+        ip.render_reset(source, source_port, destination, destination_port, sequence, acknowledgement, ttl)
+    )
+    assert packet == (
+        source,
+        destination,
+        ip.TCP,
+        40,
+        ttl,
+        b"",
+        source_port,
+        destination_port,
+        sequence,
+        acknowledgement or 0,
+        ip.RST if acknowledgement is None else ip.RST | ip.ACK,
+        0,
+        False,
+    )
+
+
+# ---- reassembly ----
+
+SEGMENTS = st.lists(st.tuples(st.integers(-2, 20), st.binary(max_size=6)), max_size=12)
+
+
+@given(text=st.binary(min_size=1, max_size=40), data=st.data())
+def test_any_order_of_any_pieces_is_the_same_stream(text: bytes, data: st.DataObject) -> None:
+    """Pieces that overlap, repeat and come in any order make the text they were cut from."""
+    cuts = sorted({0, len(text), *data.draw(st.lists(st.integers(0, len(text)), max_size=6))})
+    pieces = [(begin, text[begin : end + data.draw(st.integers(0, 3))]) for begin, end in itertools.pairwise(cuts)]
+    stream = Stream(len(text), 64)
+    for offset, payload in data.draw(st.permutations(pieces + pieces[:2])):
+        stream.feed(offset, payload)
+    assert stream.contiguous == text
+    assert stream.held == 0
+
+
+@given(segments=SEGMENTS)
+def test_stream_agrees_with_a_map_of_octets(segments: list[tuple[int, bytes]]) -> None:
+    """A stream is what a dictionary from offset to octet would be, in which no value may change."""
+    stream = Stream(18, 8)
+    octets: dict[int, int] = {}
+    accepted = 0
+    for offset, payload in segments:
+        arriving = dict(enumerate(payload, offset))
+        conflict = offset < 0 or any(octets.get(at, octet) != octet for at, octet in arriving.items())
+        excess = offset + len(payload) > 18 or accepted == 8
+        if payload and (conflict or excess):
+            with pytest.raises(Malformed) as caught:
+                stream.feed(offset, payload)
+            assert caught.value.code in {"tcp_conflict", "hello_too_long", "too_many_segments"}
+        else:
+            stream.feed(offset, payload)
+            octets.update(arriving)
+            accepted += bool(payload)
+        in_order = next(at for at in range(20) if at not in octets)
+        assert stream.contiguous == bytes(octets[at] for at in range(in_order))
+        assert stream.held == len(octets) - in_order
