@@ -13,6 +13,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -90,21 +91,26 @@ class Supervisor:
             health.close()
 
     async def _body(self) -> None:
-        nft_queue = await asyncio.to_thread(self._netfilter.has_nft_queue)
         queues = self._settings.engine_workers or min(len(os.sched_getaffinity(0)), 16)
-        extra = tuple(map(Network.parse, self._settings.policy_clients))
-        await self._load(NetfilterConfig((), queues, nft_queue, self._settings.engine_first_queue, self._settings.health_port))
+        config = NetfilterConfig(
+            clients=(),
+            queues=queues,
+            nft_queue=await asyncio.to_thread(self._netfilter.has_nft_queue),
+            isn_reversed=await asyncio.to_thread(self._netfilter.has_reversed_isn),
+            first_queue=self._settings.engine_first_queue,
+            health_port=self._settings.health_port,
+        )
+        await asyncio.to_thread(self._netfilter.load, config)
         for failed in system.apply_kernel_settings(system.memory_octets()):
             log.warning("kernel setting left alone: %s", failed)
         identity = await self._retry("identity", Imds().identity)
         self._identity: Identity = identity
+        extra = tuple(map(Network.parse, self._settings.policy_clients))
         clients = tuple(dict.fromkeys((*identity.vpc_networks, *extra)))
-        await self._load(
-            NetfilterConfig(clients, queues, nft_queue, self._settings.engine_first_queue, self._settings.health_port)
-        )
+        await asyncio.to_thread(self._netfilter.load, replace(config, clients=clients))
         region = self._settings.aws_region or identity.region
         self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
-        variant = "the nft queue statement" if nft_queue else "iptables NFQUEUE rules: this kernel has no nft queue statement"
+        variant = "the nft queue statement" if config.nft_queue else "iptables NFQUEUE rules: this kernel has no nft queue statement"
         self._tell("appliance", "started", f"discriminat {__version__}, {queues} queues through {variant}")
         self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
@@ -114,7 +120,7 @@ class Supervisor:
             limits=ResolverLimits(rate=self._settings.names_rate),
         )
         self._crew = Crew(
-            [self._configuration(self._settings.engine_first_queue + number) for number in range(queues)],
+            [self._configuration(config, number) for number in range(queues)],
             on_start=self._on_worker_start,
             on_message=self._on_worker_message,
             on_death=self._on_worker_death,
@@ -122,17 +128,21 @@ class Supervisor:
         self._crew.start()
         await asyncio.gather(self._poll(), self._ask(), self._watch(), self._feed_watchdog())
 
-    def _configuration(self, queue: int) -> Configure:
+    def _configuration(self, config: NetfilterConfig, number: int) -> Configure:
         settings = self._settings
         limits = Limits(
             hello_wait=settings.engine_hello_wait,
             reply_wait=settings.engine_reply_wait,
             look_up_wait=settings.engine_look_up_wait,
         )
-        return Configure(queue, self._identity.instance_id, limits, settings.names_grace, settings.tls_ech)
-
-    async def _load(self, config: NetfilterConfig) -> None:
-        await asyncio.to_thread(self._netfilter.load, config)
+        return Configure(
+            queue=config.first_queue + number,
+            instance=self._identity.instance_id,
+            limits=limits,
+            grace=settings.names_grace,
+            allow_ech=settings.tls_ech,
+            isn_reversed=config.isn_reversed,
+        )
 
     async def _retry(self, what: str, action: Callable[[], Any]) -> Any:
         """Return what the action returns, however long AWS takes to let it."""

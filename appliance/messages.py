@@ -20,6 +20,7 @@ class Configure:
     limits: Limits
     grace: float  # seconds
     allow_ech: bool
+    isn_reversed: bool  # see edge.netfilter
 
 
 @dataclass(frozen=True, slots=True)

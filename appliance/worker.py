@@ -23,7 +23,7 @@ from netfilterqueue import Packet as QueuedPacket
 from appliance.command import Command, Emit, LookUpClient, Resolve, SendReset, SetVerdict, Verdict
 from appliance.edge.channel import Channel
 from appliance.edge.journal import render
-from appliance.edge.netfilter import ISN_MASK, STATE_SHIFT, Mark
+from appliance.edge.netfilter import STATE_SHIFT, Mark, isn_of
 from appliance.engine import Engine, Origin
 from appliance.event import Event
 from appliance.messages import (
@@ -79,6 +79,7 @@ class Worker:
 
     def __init__(self, configuration: Configure, channel: Channel) -> None:
         self._channel = channel
+        self._isn_reversed = configuration.isn_reversed
         self._engine = Engine(
             instance=configuration.instance,
             today=_today(),
@@ -133,9 +134,9 @@ class Worker:
         self._packets[packet.id] = packet
         self._seen += 1
         try:
-            commands = self._engine.on_packet(
-                packet.id, ORIGINS[mark >> STATE_SHIFT], mark & ISN_MASK, packet.get_payload(), time.monotonic()
-            )
+            isn = isn_of(mark, is_reversed=self._isn_reversed)
+            origin = ORIGINS[mark >> STATE_SHIFT]
+            commands = self._engine.on_packet(packet.id, origin, isn, packet.get_payload(), time.monotonic())
         except Exception as fault:  # noqa: BLE001 -- nothing may escape into the package's C code; the packet is denied
             self._errors += 1
             sys.stderr.write(f"discriminat: error: the engine failed on a packet: {fault!r}\n")

@@ -22,7 +22,7 @@ hypothesis.settings.register_profile("fast", max_examples=50, deadline=None, pri
 hypothesis.settings.register_profile("deep", max_examples=5000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
-STRICT = os.environ.get("DISCRIMINAT_STRICT", "0") != "0" or os.environ.get("CI", "").lower() in {"true", "1"}
+STRICT = os.environ.get("STRICT_TESTS", "0") != "0" or os.environ.get("CI", "").lower() in {"true", "1"}
 
 
 def in_lab(item: pytest.Item) -> bool:
@@ -59,7 +59,7 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if STRICT and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"{reason}\nA skipped test is a failure in continuous integration (DISCRIMINAT_STRICT, CI)."
+        report.longrepr = f"{reason}\nA skipped test is a failure in continuous integration (STRICT_TESTS, CI)."
 
 
 # ---- unit tests: no sockets, no programs ----

@@ -7,16 +7,18 @@ import pytest
 from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, parse_description
 from appliance.policy.fqdn import Fqdn
 
+Annotation = Allow | SeeThru
 
-def tls(*names):
+
+def tls(*names: str) -> Allow:
     return Allow(Protocol.TLS, tuple(map(Fqdn.parse, names)))
 
 
-def ssh(*names):
+def ssh(*names: str) -> Allow:
     return Allow(Protocol.SSH, tuple(map(Fqdn.parse, names)))
 
 
-def see_thru(text):
+def see_thru(text: str) -> SeeThru:
     return SeeThru(date.fromisoformat(text))
 
 
@@ -143,20 +145,26 @@ BAD = [
     ("discriminat=tls=a.com", [("discriminat=tls=a.com", "looks like", "write discriminat:tls:a.com")], []),
     ("discriminat-tls:a.com", [("discriminat-tls:a.com", "looks like", "write discriminat:tls:a.com")], []),
     ("discriminat=a.com", [("discriminat=a.com", "looks like", "write discriminat:tls:, then")], []),
-    ("discriminаt:tls:a.com", [("discriminаt:tls:a.com", "looks like", "discriminat:tls:a.com")], []),  # noqa: RUF001
+    (
+        "discriminаt:tls:a.com",
+        [("discriminаt:tls:a.com", "looks like", "discriminat:tls:a.com")],
+        [],
+    ),  # a Cyrillic letter
     ("(discriminat:tls:a.com)", [("(discriminat:tls:a.com)", "looks like", "put a space in front")], []),
     ("x,discriminat:tls:a.com", [("x,discriminat:tls:a.com", "looks like", "put a space in front")], []),
 ]
 
 
 @pytest.mark.parametrize(("text", "annotations"), GOOD)
-def test_what_is_written_well_is_understood(text, annotations):
+def test_what_is_written_well_is_understood(text: str, annotations: list[Annotation]) -> None:
     """A description with nothing wrong in it gives its annotations and no fault."""
     assert Description(tuple(annotations), ()) == parse_description(text)
 
 
 @pytest.mark.parametrize(("text", "faults", "annotations"), BAD)
-def test_what_is_written_badly_is_explained(text, faults, annotations):
+def test_what_is_written_badly_is_explained(
+    text: str, faults: list[tuple[str, str, str]], annotations: list[Annotation]
+) -> None:
     """Each fault is reported with its place and a correction; what is written well beside it counts."""
     description = parse_description(text)
 
@@ -169,7 +177,9 @@ def test_what_is_written_badly_is_explained(text, faults, annotations):
 
 
 @pytest.mark.parametrize(("text", "faults", "annotations"), BAD)
-def test_a_correction_that_is_spelled_out_is_correct(text, faults, annotations):
+def test_a_correction_that_is_spelled_out_is_correct(
+    text: str, faults: list[tuple[str, str, str]], annotations: list[Annotation]
+) -> None:
     """Whoever copies a whole annotation out of a hint gets no new fault from it."""
     for fault in parse_description(text).faults:
         correction = fault.hint.removeprefix("write ")
@@ -178,7 +188,7 @@ def test_a_correction_that_is_spelled_out_is_correct(text, faults, annotations):
             assert not parse_description(correction).faults
 
 
-def test_an_annotation_knows_its_place():
+def test_an_annotation_knows_its_place() -> None:
     """An annotation's span covers the whole of it, and is no part of its value."""
     text = "for jo discriminat:tls:a.com #1"
     (annotation,) = parse_description(text).annotations
@@ -187,7 +197,7 @@ def test_an_annotation_knows_its_place():
     assert annotation == tls("a.com")
 
 
-def test_a_fault_is_rendered_with_its_place():
+def test_a_fault_is_rendered_with_its_place() -> None:
     """The rendered fault underlines what it is about, and ends with what to do."""
     (fault,) = parse_description("egress discriminat:tsl:api.example.com").faults
 
@@ -199,14 +209,14 @@ def test_a_fault_is_rendered_with_its_place():
     ]
 
 
-def test_a_rendered_fault_is_safe_to_print():
+def test_a_rendered_fault_is_safe_to_print() -> None:
     """Nothing in a description can move the cursor of the terminal that shows it."""
     rendered = Fault("message", "", "\x1b[2Jdiscriminat:\u202ex", (4, 5)).render()
 
     assert rendered.splitlines() == ["message", "    ?[2Jdiscriminat:?x", "        ~"]
 
 
-def test_a_full_description_of_names_is_read_whole():
+def test_a_full_description_of_names_is_read_whole() -> None:
     """All of the 255 characters that AWS allows can be names."""
     names = [f"{letter}{letter}.example.com" for letter in "abcdefghijklmno"]
     text = "discriminat:tls:" + ",".join(names)

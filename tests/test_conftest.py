@@ -74,7 +74,7 @@ def test_a_skip_fails_in_continuous_integration(tmp_path: Path, source: str, str
         text=True,
         check=False,
         cwd=tmp_path,
-        env={"DISCRIMINAT_STRICT": strict, "CI": ""},
+        env={"STRICT_TESTS": strict, "CI": ""},
     )
 
     assert outcome in run.stdout.splitlines()[-1]

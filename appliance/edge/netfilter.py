@@ -36,7 +36,7 @@ class Mark(enum.IntEnum):
     CLIENT = 0x4  # packet: queued, client to server
     SERVER = 0x5  # packet: queued, server to client
     GATE = 0x6  # packet: queued, no rule lets it pass
-    RESET = 0x8  # packet: a reset of our own
+    RESET = 0x7  # packet: a reset of our own
     ALLOWED = 0xA  # packet and connection
     DENIED = 0xD  # packet and connection
 
@@ -53,11 +53,18 @@ class NetfilterConfig:
     clients: tuple[Network, ...]  # whose packets are filtered, and hidden behind our address
     queues: int  # one worker each, 1 to 16
     nft_queue: bool  # the kernel has the nft `queue` statement
+    isn_reversed: bool = False  # sequence numbers reach the mark with their octets in reverse
     first_queue: int = 0  # number of the first queue
     health_port: int = 1042
     mss: int = 1460  # octets; longer segments would not fit the engine's copy of a packet
     refusals_per_second: int = 50  # first packets per client that are looked at before being refused
     private: tuple[Network, ...] = field(default=PRIVATE_NETWORKS)  # destinations never forwarded to
+
+
+def isn_of(mark: int, *, is_reversed: bool) -> int:
+    """Return the low 24 bits of the client's initial sequence number that a packet's mark carries."""
+    isn = mark & ISN_MASK
+    return isn if not is_reversed else (isn & 0xFF) << 16 | isn & 0xFF00 | isn >> 16
 
 
 def queue_mark(origin: Mark, queue: int) -> int:
@@ -81,6 +88,7 @@ def render_ruleset(config: NetfilterConfig) -> str:
         queues=config.queues,
         first_queue=config.first_queue,
         nft_queue=config.nft_queue,
+        isn_reversed=config.isn_reversed,
         health_port=config.health_port,
         mss=config.mss,
         refusals_per_second=config.refusals_per_second,
@@ -128,6 +136,18 @@ class Netfilter:
         """Tell whether the kernel has the nft `queue` statement, by loading a table that uses it."""
         probe = f"table inet {PROBE_TABLE} {{\n chain probe {{\n queue num 0\n }}\n}}\ndelete table inet {PROBE_TABLE}\n"
         return _run(["nft", "-f", "-"], probe).returncode == 0
+
+    def has_reversed_isn(self) -> bool:
+        """Tell whether this nft copies a sequence number to the mark in network order.
+
+        Versions before 1.0.9 or so do not turn the octets, and say nothing; what they send to the
+        kernel shows it. The high octets of the mark decide over flows, so this must not be guessed.
+        """
+        probe = (
+            f"table inet {PROBE_TABLE} {{\n chain probe {{\n type filter hook forward priority 0\n"
+            " ct mark set tcp sequence\n }\n}\n"
+        )
+        return "byteorder" not in _check(["nft", "--check", "--debug=netlink", "-f", "-"], probe)
 
     def load(self, config: NetfilterConfig) -> None:
         """Replace the ruleset, with the sets empty: closed until `open_ports`.

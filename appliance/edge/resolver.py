@@ -45,7 +45,7 @@ OVERLOADED: Final = "overloaded"  # our own limit; nothing was asked
 
 EDNS_PAYLOAD: Final = 1232  # octets: fits the smallest IPv6 MTU, so it is never fragmented (DNS flag day 2020)
 NEW: Final = 0.0  # due time of a name never asked for
-TICK: Final = 0.01  # seconds between two batches of background queries: small ones, for packets wait on this loop too
+TICK: Final = 0.02  # seconds between two batches of background queries: small ones, for held packets wait too
 IDLE: Final = 60.0  # seconds between two looks at an empty schedule
 
 OnAnswer = Callable[[Answer], None]

@@ -39,7 +39,8 @@ class EgressRule:
         """How logs name the rule: `tcp/443 0.0.0.0/0`, with the rule's id in front when it is known."""
         ports = ""
         if self.from_port is not None and self.from_port >= 0:
-            ports = f"/{self.from_port}" if self.from_port == self.to_port else f"/{self.from_port}-{self.to_port}"
+            is_range = self.to_port is not None and self.to_port > self.from_port
+            ports = f"/{self.from_port}-{self.to_port}" if is_range else f"/{self.from_port}"
         reference = f"{self.protocol_name}{ports} {self.destination}"
         return f"{self.rule_id} {reference}" if self.rule_id else reference
 

@@ -268,8 +268,12 @@ static void generate(size_t in_flight, double seconds, uint64_t count, uint64_t 
 /* Add the tallies up and print them. */
 static void print_sum(const struct tally *tallies, size_t processes)
 {
-	struct tally *sum = mmap(NULL, sizeof *sum * processes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (sum == MAP_FAILED)
+	struct tally *sum = calloc(1, sizeof *sum);
+	size_t count = 0;
+	for (size_t index = 0; index < processes; index++)
+		count += tallies[index].sample_count;
+	uint32_t *samples = malloc((count + 1) * sizeof *samples);
+	if (!sum || !samples)
 		die("memory");
 	for (size_t index = 0; index < processes; index++) {
 		const struct tally *one = &tallies[index];
@@ -280,15 +284,13 @@ static void print_sum(const struct tally *tallies, size_t processes)
 		sum->local_error += one->local_error;
 		if (one->seconds > sum->seconds)
 			sum->seconds = one->seconds;
-		/* Runs on into the room of the tallies after the first, which are not used otherwise. */
-		memcpy(sum->samples + sum->sample_count, one->samples, one->sample_count * sizeof *one->samples);
+		memcpy(samples + sum->sample_count, one->samples, one->sample_count * sizeof *samples);
 		sum->sample_count += one->sample_count;
 	}
-	size_t count = sum->sample_count;
-	qsort(sum->samples, count, sizeof *sum->samples, compare);
+	qsort(samples, count, sizeof *samples, compare);
 	printf("{\"completed\": %lu, \"seconds\": %.4f, \"p50_us\": %u, \"p99_us\": %u, \"reset\": %lu, "
 	       "\"timeout\": %lu, \"wrong\": %lu, \"local\": %lu}\n",
-	       sum->completed, sum->seconds, count ? sum->samples[count / 2] : 0, count ? sum->samples[count * 99 / 100] : 0,
+	       sum->completed, sum->seconds, count ? samples[count / 2] : 0, count ? samples[count * 99 / 100] : 0,
 	       sum->reset_early, sum->timed_out, sum->wrong_answer, sum->local_error);
 }
 

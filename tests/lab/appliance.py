@@ -62,7 +62,7 @@ class Appliance:
     def config(self, changes: Config | None = None) -> dict[str, dict[str, object]]:
         """Return the lab's settings with some changed: a poll every second, logs in the lab's directory."""
         settings: dict[str, dict[str, object]] = {
-            "logs": {"directory": str(self.logs), "cloudwatch": True, "group": "discrimiNAT"},
+            "logs": {"directory": str(self.logs), "spool": str(self.directory / "spool")},
             "names": {"nameservers": ["10.0.0.2"]},
             "health": {"port": HEALTH_PORT},
             "policy": {"poll_interval": 1.0},
@@ -89,11 +89,6 @@ class Appliance:
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.directory / "config.toml"
         path.write_text(render_toml(self.config(config)))
-        endpoints = {
-            "AWS_ENDPOINT_URL": f"http://{API['']}",
-            "AWS_ENDPOINT_URL_EC2": f"http://{API['ec2']}",
-            "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": f"http://{API['logs']}",
-        }
         with self.output.open("ab") as output:
             self.process = self.namespace.popen(
                 *command,
@@ -101,11 +96,27 @@ class Appliance:
                 str(path),
                 stdout=output,
                 stderr=output,
-                env={**endpoints, "AWS_REGION": self.region, "HOME": str(self.directory), **(env or {})},
+                env={**self.environment, **(env or {})},
             )
         if wait:
             self.wait_healthy()
         return self
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which any AWS client here finds the lab's API; credentials come from the metadata service."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://{API['']}",
+            "AWS_ENDPOINT_URL_EC2": f"http://{API['ec2']}",
+            "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": f"http://{API['logs']}",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+            "HOME": str(self.directory),
+        }
+
+    def run_python(self, script: str) -> str:
+        """Run a Python script on the host, as the program would run, and return its output."""
+        return self.namespace.run(sys.executable, "-c", script, env=self.environment).stdout
 
     def stop(self) -> int:
         """Ask the program to end (SIGTERM) and return its exit status."""

@@ -32,7 +32,7 @@ PR_SET_PDEATHSIG = 1
 SI_KERNEL = 0x80  # si_code of a signal the terminal sent: the whole process group has it already
 
 FORWARDED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-MARK = "DISCRIMINAT_LAB_ENCLOSURE"  # environment: inode of the enclosure's process namespace
+MARK = "LAB_ENCLOSURE"  # environment: inode of the enclosure's process namespace
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -99,6 +99,7 @@ def render_routes(state: VpcState, devices: Devices) -> Routes:
             for network in interface.networks:
                 routes[VPC_TABLE, network.removesuffix("/32")] = f"dev {devices[interface.id]} scope link"
     for table, subnet in subnet_tables(state).items():
+        routes[table, "0.0.0.0/0"] = "type blackhole"  # no route is silence, not an ICMP error
         for route in state.subnets[subnet].routes:
             routes[table, route.destination] = _next_hop(route, state, devices)
     return routes

@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.lab.authority import Authority, make_ssh_key
 from tests.lab.namespaces import Namespace
@@ -33,6 +33,7 @@ from tests.lab.servers import (
 
 NETWORKS = ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24")
 SSH_USER = "lab"
+T = TypeVar("T")
 _SSH_ID = "1000"
 
 
@@ -57,7 +58,9 @@ class Internet:
         namespace.ip(*(f"route add local {each} dev lo" for each in NETWORKS))
         namespace.sysctl(net__ipv4__ip_unprivileged_port_start=0)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="internet", daemon=True).start()
+        self._listening: list[asyncio.Server | asyncio.DatagramTransport] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name="internet", daemon=True)
+        self._thread.start()
 
     def address(self, name: str = "") -> str:
         """Return the address of a name, a free one for a name not met before or for none."""
@@ -115,7 +118,8 @@ class Internet:
                 server.datagrams.append((source[0], data))
                 self.transport.sendto(data, source)  # type: ignore[attr-defined]
 
-        self._run(self._loop.create_datagram_endpoint(Echo, sock=datagrams))
+        transport, _ = self._run(self._loop.create_datagram_endpoint(Echo, sock=datagrams))
+        self._listening.append(transport)
         return server
 
     @property
@@ -127,8 +131,21 @@ class Internet:
         return ["-F", "/dev/null", "-i", key, "-l", SSH_USER, *itertools.chain(*(("-o", each) for each in options))]
 
     def close(self) -> None:
-        """Stop all servers."""
+        """Stop all servers and close every connection."""
+
+        async def end() -> None:
+            for each in self._listening:
+                each.close()
+            ending = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+            await asyncio.sleep(0)  # lets transports close their sockets
+
+        self._run(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
         self.namespace.close()
 
     def _server(self, name: str, address: str, port: int) -> Server:
@@ -154,11 +171,11 @@ class Internet:
                 with contextlib.suppress(OSError):
                     writer.close()
 
-        self._run(asyncio.start_server(serve, sock=listener))
+        self._listening.append(self._run(asyncio.start_server(serve, sock=listener)))
         return server
 
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     def _sshd(self) -> list[str]:
         """Return the command of an sshd that serves one connection; makes its keys and its world once.

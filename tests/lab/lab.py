@@ -19,6 +19,7 @@ interface. The whole of it must run in an enclosure (enclosure.py), whose end is
 """
 
 import dataclasses
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, MutableMapping
@@ -141,7 +142,7 @@ class Lab:
         """
         if not enclosure.inside():
             raise enclosure.EnclosureError("the lab runs inside an enclosure: python tests/lab/enclosure.py COMMAND")
-        directory = directory or Path("/run/lab")
+        directory = directory or Path(tempfile.mkdtemp(prefix="lab-", dir="/run"))
         directory.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as pool:  # importing moto takes longer than everything else
             emulator: Future[Emulator] = pool.submit(_make_emulator)

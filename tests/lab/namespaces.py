@@ -28,6 +28,7 @@ SO_REUSEADDR_BACKLOG = 512  # connections waiting to be accepted
 MTU = 1500  # octets
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_OURS = ("AWS_", "DISCRIMINAT_")  # variables that steer this machine's programs, not the lab's
 _PROXIES = {"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}
 
 
@@ -43,7 +44,7 @@ class Namespace:
 
         Args:
             name: for people, in messages only.
-            environment: variables every command in here gets on top of ours (our proxies and AWS credentials are removed).
+            environment: variables every command in here gets on top of ours (this machine's proxies and AWS settings are removed).
         """
         self.name = name
         self.environment = dict(environment or {})
@@ -148,7 +149,7 @@ class Namespace:
         if not target.exists():  # a dangling link into /run, which is the enclosure's own
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
-        directory = Path("/run/lab-files") / self.name.replace("/", "_")
+        directory = Path("/run/lab-files") / f"{self.name}-{self.pid}"
         directory.mkdir(parents=True, exist_ok=True)
         source = directory / path.strip("/").replace("/", "_")
         source.write_text(text)
@@ -209,7 +210,7 @@ class Namespace:
         self.close()
 
     def _environment(self, extra: Mapping[str, str] | None) -> dict[str, str]:
-        ours = {key: value for key, value in os.environ.items() if key.lower() not in _PROXIES and not key.startswith("AWS_")}
+        ours = {key: value for key, value in os.environ.items() if key.lower() not in _PROXIES and not key.startswith(_OURS)}
         return {**ours, **self.environment, **(extra or {})}
 
 

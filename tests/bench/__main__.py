@@ -1,0 +1,239 @@
+"""`python -m tests.bench`: measure plain NAT, discriminat, HAProxy and Squid side by side, and write a JSON file.
+
+Exit status 0 whatever the figures are, 1 if something did not work: connections fail, or a filter lets a name pass
+that is not listed.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.bench import results as figures
+from tests.bench import systems
+from tests.bench.cloud import Cloud
+from tests.bench.discriminat import SEE_THRU_CLIENT, Discriminat, NotReady, Size
+from tests.bench.hello import UNLISTED, listed_name, record_exchange
+from tests.bench.measure import Sample, measure, resident_mib, wait_for_quiet
+from tests.bench.native import compile_programs
+from tests.bench.site import BOXES, CLIENTS, Load, Site, Target, building
+from tests.lab import enclosure
+
+NAMES = 10
+CLIENT_COUNT = 10
+STARTERS = {"nat": systems.start_nat, "haproxy": systems.start_haproxy, "squid": systems.start_squid}
+ORDER = ("nat", "discriminat", "haproxy", "squid")
+START_WAIT = 20.0  # seconds until a system lets a listed name through
+WARM_UP = 0.3  # seconds of load before each measurement
+LIGHT = 4  # connections in flight when the time to the first octet is measured: no queue forms
+IPERF3_SERVER = "203.0.113.200"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each system, interleaved (default: 7)")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each measurement (default: 2.5)")
+    parser.add_argument("--in-flight", type=int, default=64, help="connections open at a time (default: 64)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="load generators (default: one per processor)"
+    )
+    parser.add_argument("--bulk-seconds", type=int, default=2, help="of each stream (default: 2)")
+    parser.add_argument("--bulk-rounds", type=int, default=3, help="streams through each system (default: 3)")
+    parser.add_argument("--scale-rounds", type=int, default=5, help="measurements of each policy size (default: 5; 0: none)")
+    parser.add_argument("--names", type=int, default=100_000, help="listed names of the large policy")
+    parser.add_argument("--clients", type=int, default=10_000, help="clients of the large VPC")
+    parser.add_argument("--systems", default=",".join(ORDER), help="which, separated by commas (default: all)")
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    return parser.parse_args()
+
+
+class Benchmark:
+    """One run: the site, the systems on it, and what has been measured so far."""
+
+    def __init__(self, options: argparse.Namespace, site: Site, cloud: Cloud, folder: Path) -> None:
+        self._options = options
+        self._site = site
+        self._cloud = cloud
+        self._folder = folder
+        self._running: dict[str, systems.System] = {}
+        self.results = figures.Results(" ".join(["python", "-m", "tests.bench", *sys.argv[1:]]))
+        self._targets = [Target(address_of(listed_name(number)), listed_name(number)) for number in range(NAMES)]
+
+    def run(self) -> None:
+        """Measure everything."""
+        try:
+            for name in self._options.systems.split(","):
+                if name == figures.OURS:
+                    self._start_discriminat(name, Size("vpc-small", NAMES, CLIENT_COUNT))
+                else:
+                    self._add(STARTERS[name](self._site.add_box(name), self._targets, self._folder))
+            self._measure_connections()
+            self._measure_bulk()
+            self.results.resident = {name: resident_mib(one.processes()) for name, one in self._running.items()}
+            if self._options.scale_rounds and figures.OURS in self._running:
+                self._measure_scale()
+        finally:
+            for one in self._running.values():
+                one.close()
+
+    def _start_discriminat(self, name: str, size: Size) -> None:
+        say(f"{name}: {size.names:,} names, {size.clients:,} clients")
+        began = time.monotonic()
+        self._add(Discriminat(name, self._site.add_box(name), self._cloud, size, self._folder))
+        say(f"{name}: ready after {time.monotonic() - began:.1f} s")
+
+    def _add(self, one: systems.System) -> None:
+        """Take a system in once it lets the listed names through, and only those."""
+        self._running[one.name] = one
+        self._site.steer(one.box)
+        deadline = time.monotonic() + START_WAIT
+        while self._site.load(self._targets, clients=CLIENT_COUNT, in_flight=1, count=1, deadline=1).failures:
+            if time.monotonic() > deadline:
+                raise NotReady(f"{one.name} lets nothing through")
+            time.sleep(0.2)
+        passed = self._site.load(self._targets, clients=CLIENT_COUNT, in_flight=1, count=NAMES)
+        if passed.failures:
+            raise NotReady(f"{one.name} refuses {passed.failures} of {NAMES} listed names: {passed}")
+        if one.filters:
+            unlisted = Target(address_of(UNLISTED), UNLISTED)
+            refused = self._site.load([unlisted], clients=CLIENT_COUNT, in_flight=1, count=3, deadline=2)
+            if refused.completed:
+                raise NotReady(f"{one.name} lets a name through that is not listed")
+
+    def _measure_connections(self) -> None:
+        options, results = self._options, self.results
+        for number in range(options.rounds):
+            for name in self._running:
+                sample = self._measure_rate(name, CLIENT_COUNT)
+                results.rates.setdefault(name, []).append(sample)
+                wait_for_quiet(1.0)
+                light = self._site.load(self._targets, clients=CLIENT_COUNT, in_flight=LIGHT, seconds=0.6)
+                results.latencies.setdefault(name, []).append((light.p50_us, light.p99_us))
+                self._forget_flows(name)
+            say(f"round {number + 1}: " + self._line(results.rates))
+
+    def _measure_rate(self, name: str, clients: int) -> Sample:
+        options = self._options
+        self._site.steer(self._running[name].box)
+
+        def run(seconds: float) -> Load:
+            return self._site.load(
+                self._targets,
+                clients=clients,
+                in_flight=options.in_flight,
+                processes=options.processes,
+                seconds=seconds,
+            )
+
+        run(WARM_UP)
+        sample = measure(lambda: run(options.seconds))
+        self.results.check(name, sample)
+        return sample
+
+    def _forget_flows(self, name: str) -> None:
+        """Empty the box's connection tracking, lest the kernel clears up during the next one's measurement."""
+        self._running[name].box.namespace.run("conntrack", "-F", check=False)
+
+    def _measure_bulk(self) -> None:
+        options, results = self._options, self.results
+        for _ in range(options.bulk_rounds):
+            for name, one in self._running.items():
+                self._site.steer(one.box)
+                wait_for_quiet()
+                results.bulk.setdefault(name, []).append(self._site.bulk(self._targets[0], options.bulk_seconds))
+        say("bulk: " + ", ".join(f"{name} {max(values):.1f} Gbit/s" for name, values in results.bulk.items()))
+        if shutil.which("iperf3"):
+            self._measure_iperf3()
+
+    def _measure_iperf3(self) -> None:
+        """The same by iperf3, which does not speak TLS: through NAT, and through us under see-thru."""
+        options = self._options
+        server = self._site.server.popen("iperf3", "-s", "-B", IPERF3_SERVER, stdout=-3)
+        try:
+            for _ in range(options.bulk_rounds):
+                for name in (figures.NAT, figures.OURS):
+                    if name not in self._running:
+                        continue
+                    self._site.steer(self._running[name].box)
+                    wait_for_quiet()
+                    said = self._site.client.run(
+                        *("iperf3", "-c", IPERF3_SERVER, "-B", SEE_THRU_CLIENT, "-R", "-J"),
+                        *("-t", str(options.bulk_seconds)),
+                        check=False,
+                        timeout=options.bulk_seconds + 30,
+                    )
+                    report = json.loads(said.stdout or "{}")
+                    if "sum_received" not in report.get("end", {}):
+                        self.results.faults.append(f"iperf3 through {name}: {report.get('error', 'no answer')}")
+                        return
+                    rate = report["end"]["sum_received"]["bits_per_second"] / 1e9
+                    self.results.iperf3.setdefault(name, []).append(rate)
+        finally:
+            server.kill()
+            server.wait()
+
+    def _measure_scale(self) -> None:
+        """The same load with ten times a thousand times as much policy, beside the small one."""
+        options, results = self._options, self.results
+        many = Size("vpc-names", options.names, CLIENT_COUNT, poll_interval=3600.0, look_ups=1000.0)
+        self._start_discriminat(figures.MANY_NAMES, many)
+        self._start_discriminat(
+            figures.MANY_CLIENTS, Size("vpc-clients", NAMES, options.clients, poll_interval=3600.0)
+        )
+        clients = {figures.OURS: CLIENT_COUNT, figures.MANY_NAMES: CLIENT_COUNT, figures.MANY_CLIENTS: options.clients}
+        for number in range(options.scale_rounds):
+            for name, count in clients.items():
+                results.scale.setdefault(name, []).append(self._measure_rate(name, count))
+                self._forget_flows(name)
+            say(f"scale round {number + 1}: " + self._line(results.scale))
+        for name in (figures.MANY_NAMES, figures.MANY_CLIENTS):
+            results.resident[name] = resident_mib(self._running[name].processes())
+
+    @staticmethod
+    def _line(samples: dict[str, list[Sample]]) -> str:
+        return ", ".join(f"{name} {each[-1].rate:,.0f}/s" for name, each in samples.items())
+
+
+def address_of(name: str) -> str:
+    """Return the public address of a name of ours, or the empty text: what the resolver says."""
+    number = name.removeprefix("host-").removesuffix(".bench.example")
+    return f"203.0.113.{1 + int(number) % 100}" if number.isdecimal() else ""
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run the benchmark; return the exit status."""
+    options = parse_arguments()
+    enclosure.ensure()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    folder = (options.output.parent / "bench").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        site = stack.enter_context(building(compile_programs(folder), record_exchange(folder), folder))
+        cloud = Cloud(site.fabric, (CLIENTS, BOXES), address_of)
+        stack.callback(cloud.close)
+        benchmark = Benchmark(options, site, cloud, folder)
+        try:
+            benchmark.run()
+        except NotReady as fault:
+            benchmark.results.faults.append(str(fault))
+    results = benchmark.results
+    options.output.write_text(json.dumps(results.document(), indent=2) + "\n")
+    print(results.table() if results.latencies else "\n".join(f"FAULT: {fault}" for fault in results.faults))
+    print(f"written to {options.output}")
+    return 1 if results.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
