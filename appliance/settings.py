@@ -1,38 +1,44 @@
-"""Every setting of `discriminat run`: type, unit, default, and what it is for.
+"""Every setting of `discriminat run`: type, unit, default, range, and what it is for.
 
-Settings come from one TOML file and from the environment, which wins: `[policy] poll_interval` is
-also `DISCRIMINAT_POLICY_POLL_INTERVAL`. An unknown key is refused, an absent one is safe. Everything
-here is pure: the caller reads the file and hands over the environment.
+Settings come from one TOML file and from the environment, which wins: `poll_interval` of section
+`[policy]` is also `DISCRIMINAT_POLICY_POLL_INTERVAL`, where a list is written with commas. An unknown
+key is refused, an absent one is safe. Everything here is pure: the caller reads the file and hands
+over the environment.
 """
 
 import dataclasses
+import difflib
+import json
+import math
 import tomllib
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from appliance.address import Network, parse_ipv4
-from appliance.errors import DiscriminatError, SettingsError
+from appliance.errors import InvalidAddress, SettingsError
 
 ENVIRONMENT_PREFIX = "DISCRIMINAT_"
 
+Value = TypeVar("Value", str, int, float, bool, tuple[str, ...])
 
-def _setting(default: Any, help_text: str, *, least: float | None = None, most: float | None = None) -> Any:
+
+def _setting(default: Value, help_text: str, *, least: float = -math.inf, most: float = math.inf) -> Value:
+    """Return the field of a setting; `least` and `most` are themselves allowed."""
     return dataclasses.field(default=default, metadata={"help": help_text, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings. `a_b` of section `s` is the field `s_a_b`."""
+    """The settings: key `a_b` of section `[s]` is the field `s_a_b`. The default's type is the setting's."""
 
     aws_region: str = _setting("", "AWS region; empty: the one IMDS names")
     aws_vpc_id: str = _setting("", "VPC whose interfaces are clients; empty: the one IMDS names")
-    policy_poll_interval: float = _setting(10.0, "seconds between two readings of policy from AWS", least=0.2, most=3600)
+    policy_poll_interval: float = _setting(10.0, "seconds between two readings of AWS", least=0.2, most=3600)
     policy_clients: tuple[str, ...] = _setting((), "client networks beside those of the VPC, as CIDR blocks")
     names_nameservers: tuple[str, ...] = _setting(("169.254.169.253",), "resolvers to ask: those the clients use")
     names_port: int = _setting(53, "port of the resolvers", least=1, most=65535)
-    names_grace: float = _setting(3600.0, "seconds an address of a name is believed beyond its TTL", least=0, most=604800)
+    names_grace: float = _setting(3600.0, "seconds an address is believed beyond its TTL", least=0, most=604800)
     names_rate: float = _setting(200.0, "background look-ups per second", least=1, most=1000)
     tls_ech: bool = _setting(default=False, help_text="let hellos pass whose real name is encrypted")
     engine_workers: int = _setting(0, "worker processes, one queue each; 0: one per processor", least=0, most=16)
@@ -50,6 +56,11 @@ class Settings:
     health_port: int = _setting(1042, "TCP port of GET /healthz", least=1, most=65535)
 
 
+_FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+_SECTIONS = tuple(dict.fromkeys(name.partition("_")[0] for name in _FIELDS))
+_WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list of texts"}
+
+
 def parse_settings(text: str, environment: Mapping[str, str]) -> Settings:
     """Return the settings.
 
@@ -64,83 +75,129 @@ def parse_settings(text: str, environment: Mapping[str, str]) -> Settings:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         raise SettingsError(f"the settings are not TOML: {fault}") from None
-    types = typing.get_type_hints(Settings)
-    values: dict[str, Any] = {}
-    for section, keys in document.items():
-        if not isinstance(keys, dict):
-            raise SettingsError(f"{section!r} stands outside of a section", hint="put it under [policy], [names], ...")
-        for key, value in keys.items():
-            name = f"{section}_{key}"
-            if name not in types:
-                raise _unknown(f"[{section}] {key}", [field.replace("_", "] ", 1) for field in types], f"{section}] {key}")
-            values[name] = _typed(f"[{section}] {key}", types[name], value)
-    for variable, text_value in environment.items():
-        if variable.startswith(ENVIRONMENT_PREFIX):
-            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            if name not in types:
-                raise _unknown(variable, [ENVIRONMENT_PREFIX + field.upper() for field in types], variable)
-            values[name] = _typed(variable, types[name], _from_text(variable, types[name], text_value))
-    settings = Settings(**values)
-    _check(settings)
-    return settings
-
-
-def _unknown(what: str, known: list[str], given: str) -> SettingsError:
-    near = min(known, key=lambda name: sum(a != b for a, b in zip(name, given, strict=False)) + abs(len(name) - len(given)))
-    return SettingsError(f"unknown setting {what}", hint=f"did you mean {near if '] ' not in near else '[' + near}?")
-
-
-def _typed(what: str, kind: Any, value: Any) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if typing.get_origin(kind) is tuple:
-        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise SettingsError(f"{what} must be a list of texts, not {value!r}")
-    if type(value) is not kind:
-        raise SettingsError(f"{what} must be {_KIND_NAMES[kind]}, not {value!r}")
-    return value
-
-
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-_FROM_TEXT: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str}
-
-
-def _from_text(what: str, kind: Any, text: str) -> Any:
-    if kind is bool:
-        if text.lower() not in {"true", "false"}:
-            raise SettingsError(f"{what} must be true or false, not {text!r}")
-        return text.lower() == "true"
-    if typing.get_origin(kind) is tuple:
-        return tuple(item for item in text.split(",") if item)
-    try:
-        return _FROM_TEXT[kind](text)
-    except ValueError:
-        raise SettingsError(f"{what} must be {_KIND_NAMES[kind]}, not {text!r}") from None
-
-
-def _check(settings: Settings) -> None:
-    """Raise for the first value out of its range, or that is no address."""
-    for field in dataclasses.fields(Settings):
-        value, least, most = getattr(settings, field.name), field.metadata["least"], field.metadata["most"]
-        if (least is not None and value < least) or (most is not None and value > most):
-            raise SettingsError(f"{field.name} is {value:g}", hint=f"it must lie between {least:g} and {most or 'any':{'g' if most else ''}}")
-    try:
-        for block in settings.policy_clients:
-            Network.parse(block)
-        for address in settings.names_nameservers:
-            parse_ipv4(address)
-    except DiscriminatError as fault:
-        raise SettingsError(fault.message, hint=fault.hint) from None
-    if not settings.names_nameservers:
-        raise SettingsError("names_nameservers is empty", hint="name the resolver that the clients use")
+    construct: Callable[..., Settings] = Settings  # each value has been checked against its field's type
+    return construct(**{**_from_document(document), **_from_environment(environment)})
 
 
 def describe_settings() -> str:
-    """Return one line per setting, for the help."""
+    """Return all settings as a TOML file of their defaults, each with its purpose and range behind it."""
     lines = []
-    for field in dataclasses.fields(Settings):
-        section, _, key = field.name.partition("_")
-        default = list(field.default) if isinstance(field.default, tuple) else field.default
-        lines.append(f"  [{section}] {key:<16} {field.metadata['help']} (default: {default!r})")
+    for section in _SECTIONS:
+        lines.append(f"[{section}]")
+        for name, field in _FIELDS.items():
+            if name.startswith(f"{section}_"):
+                assignment = f"{name.partition('_')[2]} = {json.dumps(field.default)}"
+                limits = _limits(field)
+                lines.append(f"{assignment:<40} # {field.metadata['help']}{f' ({limits})' if limits else ''}")
+        lines.append("")
     return "\n".join(lines)
+
+
+# Where values come from
+
+
+def _from_document(document: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of a TOML document, by field."""
+    values: dict[str, object] = {}
+    for section, keys in document.items():
+        if not isinstance(keys, dict):
+            below = f"write [{section}] on a line of its own, and its settings below it"
+            hint = below if section in _SECTIONS else _hint(section, _FIELDS, _in_file)
+            raise SettingsError(f"{section!r} stands outside of a section", hint=hint)
+        if section not in _SECTIONS:
+            raise SettingsError(f"unknown section [{section}]", hint=_hint(section, _SECTIONS, "[{}]".format))
+        for key, value in keys.items():
+            name, what = f"{section}_{key}", f"[{section}] {key}"
+            if name not in _FIELDS:
+                raise SettingsError(f"unknown setting {what}", hint=_hint(name, _FIELDS, _in_file))
+            values[name] = _check(what, name, value)
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """Return the values of our variables, by field."""
+    values: dict[str, object] = {}
+    for variable, text in environment.items():
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            if name not in _FIELDS or variable != _in_environment(name):
+                raise SettingsError(f"unknown setting {variable}", hint=_hint(name, _FIELDS, _in_environment))
+            values[name] = _check(variable, name, _read(variable, type(_FIELDS[name].default), text))
+    return values
+
+
+def _in_file(name: str) -> str:
+    return "[{}] {}".format(*name.split("_", 1))
+
+
+def _in_environment(name: str) -> str:
+    return f"{ENVIRONMENT_PREFIX}{name.upper()}"
+
+
+def _hint(given: str, known: Iterable[str], write: Callable[[str], str]) -> str:
+    """Say what somebody may have meant: the same key elsewhere, or a name that looks like it."""
+    known = list(known)
+    key = given.removeprefix(f"{given.partition('_')[0]}_")
+    near = [name for name in known if name.partition("_")[2] == key] or difflib.get_close_matches(given, known, 1)
+    return f"did you mean {write(near[0])}?" if near else "`discriminat run --help` lists all settings"
+
+
+# Types and ranges
+
+
+def _read(what: str, kind: type, text: str) -> object:
+    """Return the value that a variable's text stands for."""
+    if kind is tuple:
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if kind is bool and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    if kind is str:
+        return text
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        raise _mistyped(what, kind, text) from None
+
+
+def _check(what: str, name: str, value: object) -> object:
+    """Return the value of a setting, if it has the right type and lies within its range."""
+    field = _FIELDS[name]
+    kind = type(field.default)
+    if kind is tuple:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise _mistyped(what, kind, value)
+        _check_list(what, name, value)
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise _mistyped(what, kind, value)
+    # Not the other way round: "not a number" is neither less nor more than a limit.
+    if isinstance(value, int | float) and not field.metadata["least"] <= value <= field.metadata["most"]:
+        raise SettingsError(f"{what} is {value:.15g}", hint=f"it must be {_limits(field)}")
+    return value
+
+
+def _mistyped(what: str, kind: type, value: object) -> SettingsError:
+    return SettingsError(f"{what} must be {_WANTED[kind]}, not {value!r}")
+
+
+def _check_list(what: str, name: str, items: list[str]) -> None:
+    try:
+        for item in items:
+            if name == "policy_clients":
+                Network.parse(item)
+            else:
+                parse_ipv4(item)
+    except InvalidAddress as fault:
+        raise SettingsError(f"{what}: {fault.message}", hint=fault.hint) from None
+    if name == "names_nameservers" and not items:
+        raise SettingsError(f"{what} is empty", hint="name the resolver that the clients use")
+
+
+def _limits(field: "dataclasses.Field[object]") -> str:
+    """Return the range of a setting in words; empty if it has none."""
+    least, most = field.metadata["least"], field.metadata["most"]
+    if math.isinf(most):
+        return "" if math.isinf(least) else f"{least:.15g} or more"
+    return f"{least:.15g} to {most:.15g}"

@@ -254,4 +254,5 @@ def work(descriptor: int) -> None:
     # A service manager signals the whole group; the supervisor tells us when it is time.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     asyncio.run(_serve(socket.socket(fileno=descriptor)))

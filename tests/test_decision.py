@@ -37,7 +37,8 @@ def make_policy() -> Policy:
                     "workload",
                     (
                         tcp(
-                            "discriminat:tls:api.example.com,dark.example.com,inner.example.com discriminat:ssh:git.example.com"
+                            "discriminat:tls:api.example.com,dark.example.com,inner.example.com "
+                            "discriminat:ssh:git.example.com"
                         ),
                         tcp("discriminat:tls:narrow.example.com", destination="192.0.2.0/24"),
                         tcp("discriminat:ssh:git.example.com,narrow.example.com", port=22, destination="192.0.2.0/24"),
@@ -104,7 +105,7 @@ PORT_REFUSALS = [
 
 @pytest.mark.parametrize(("client", "protocol", "port", "destination", "reason", "detail"), PORT_REFUSALS)
 def test_a_flow_is_refused_before_it_is_read(
-    client: Ipv4, protocol: int, port: int, destination: Ipv4, reason: Reason, detail: str
+    *, client: Ipv4, protocol: int, port: int, destination: Ipv4, reason: Reason, detail: str
 ) -> None:
     """Client, protocol, port and kind of destination are judged in a fixed order."""
     decision = decide_port(POLICY, client, protocol, port, destination)
@@ -181,7 +182,7 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "destination", "allow", "reason", "rule", "detail"), NAMED)
 def test_a_name_and_its_address_must_agree(
-    book: AddressBook, name: str, destination: Ipv4, allow: bool, reason: Reason, rule: str, detail: str
+    *, book: AddressBook, name: str, destination: Ipv4, allow: bool, reason: Reason, rule: str, detail: str
 ) -> None:
     """A flow is allowed when its name is listed for this destination, and the destination is the name's."""
     decision = decide_name(port_rules(), Fqdn.parse(name), destination, book, NOW)
@@ -219,7 +220,9 @@ def test_any_covering_rule_will_do(book: AddressBook) -> None:
     name = Fqdn.parse("api.example.com")
 
     allowed = decide_name(rules, name, SERVER, book, NOW)
-    assert (True, "sg-2", "tcp/443 203.0.113.0/24") == (allowed.allow, allowed.gid, allowed.rule)
+    assert allowed.allow
+    assert allowed.gid == "sg-2"
+    assert allowed.rule == "tcp/443 203.0.113.0/24"
     refused = decide_name(rules, name, ELSEWHERE, book, NOW)
     assert refused.reason is Reason.DESTINATION_NOT_IN_RULE
     assert refused.detail == "198.51.100.9 is outside 192.0.2.0/24, 203.0.113.0/24"
@@ -256,7 +259,7 @@ SSH = [
 
 @pytest.mark.parametrize(("port", "destination", "allow", "reason", "name", "rule", "detail"), SSH)
 def test_ssh_is_decided_by_address(
-    book: AddressBook, port: int, destination: Ipv4, allow: bool, reason: Reason, name: str, rule: str, detail: str
+    *, book: AddressBook, port: int, destination: Ipv4, allow: bool, reason: Reason, name: str, rule: str, detail: str
 ) -> None:
     """SSH has no name in it: the destination must be an address of one that is listed for it, within its rule."""
     decision = decide_ssh(port_rules(port), destination, book, NOW)
@@ -275,8 +278,9 @@ def test_ssh_is_decided_by_address(
 def test_ssh_to_names_in_trouble_is_refused(addresses: list[str], error: str, reason: Reason) -> None:
     """An SSH flow whose names have no usable address is refused for that reason."""
     book = AddressBook()
+    assert decide_ssh(port_rules(22), SERVER, book, NOW).reason is Reason.NAME_UNRESOLVED
+
     for name in port_rules(22).ssh:
-        assert decide_ssh(port_rules(22), SERVER, book, NOW).reason is Reason.NAME_UNRESOLVED
         book.learn(Answer(name, tuple(map(parse_ipv4, addresses)), 60.0, error), NOW)
 
     assert decide_ssh(port_rules(22), SERVER, book, NOW).reason is reason

@@ -35,7 +35,8 @@ _NEWEST_MINOR: Final = 4
 _HIGH_BIT: Final = 0x80
 _SSLV2_TYPE: Final = 2  # offset
 
-# type, version major and minor, length; then message type, length in 8 + 16 bits
+_RECORD: Final = struct.Struct("!BBBH")  # type, version major and minor, length
+# The same; then message type, length in 8 + 16 bits
 _HEADERS: Final = struct.Struct("!BBBHBBH")
 
 _ALERT_NAMES: Final = {
@@ -191,7 +192,8 @@ def frame_server_reply(stream: bytes, *, after_retry: bool = False) -> Framed | 
 
 def _frame_hello(stream: bytes, at: int, side: _Side) -> Framed | None:
     """Join the fragments of the message in the records from offset `at` on."""
-    message = b""
+    message = bytearray()
+    size: int | None = None
     for _ in range(RECORDS_MAX):
         length = _record_length(stream, at, (HANDSHAKE,), side)
         if length is None:
@@ -200,7 +202,8 @@ def _frame_hello(stream: bytes, at: int, side: _Side) -> Framed | None:
         fragment = stream[begin : begin + length]
         before = len(message)
         message += fragment
-        size = _message_size(message, side)
+        if size is None:
+            size = _message_size(message, side)
         if size is not None:
             if side.hello_is_alone and before + length > size:
                 raise Malformed(
@@ -209,14 +212,14 @@ def _frame_hello(stream: bytes, at: int, side: _Side) -> Framed | None:
                     code=side.malformed,
                 )
             if len(message) >= size:
-                return Framed(message[_MESSAGE_HEADER:size], begin + size - before)
+                return Framed(bytes(message[_MESSAGE_HEADER:size]), begin + size - before)
         if len(fragment) < length:
             return None
         at = begin + length
     raise Malformed(f"{side.hello_name} in more than {RECORDS_MAX} records", code=side.too_long)
 
 
-def _message_size(message: bytes, side: _Side) -> int | None:
+def _message_size(message: bytearray, side: _Side) -> int | None:
     """Return how many octets a message has with its header, or None while the header is incomplete."""
     if message and message[0] != side.hello:
         raise Malformed(f"handshake message of type {message[0]}, want {side.hello_name}", code=side.malformed)
@@ -230,6 +233,10 @@ def _message_size(message: bytes, side: _Side) -> int | None:
 
 def _record_length(stream: bytes, at: int, kinds: tuple[int, ...], side: _Side) -> int | None:
     """Return the length of the record at offset `at`, of one of `kinds`; None while its header is incomplete."""
+    if at + _RECORD_HEADER <= len(stream):
+        kind, major, minor, length = _RECORD.unpack_from(stream, at)
+        if kind in kinds and major == 3 and minor <= _NEWEST_MINOR and 0 < length <= _PLAINTEXT_MAX:
+            return int(length)
     header = stream[at : at + _RECORD_HEADER]
     # At the start of a direction it is not TLS at all; later on it is TLS gone wrong.
     code = side.malformed if at else side.not_tls

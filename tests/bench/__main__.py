@@ -19,7 +19,7 @@ from tests.bench import systems
 from tests.bench.cloud import Cloud
 from tests.bench.discriminat import SEE_THRU_CLIENT, Discriminat, NotReady, Size
 from tests.bench.hello import UNLISTED, listed_name, record_exchange
-from tests.bench.measure import Sample, measure, resident_mib, wait_for_quiet
+from tests.bench.measure import Meter, Sample, resident_mib
 from tests.bench.native import compile_programs
 from tests.bench.site import BOXES, CLIENTS, Load, Site, Target, building
 from tests.lab import enclosure
@@ -45,7 +45,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--bulk-seconds", type=int, default=2, help="of each stream (default: 2)")
     parser.add_argument("--bulk-rounds", type=int, default=3, help="streams through each system (default: 3)")
-    parser.add_argument("--scale-rounds", type=int, default=5, help="measurements of each policy size (default: 5; 0: none)")
+    parser.add_argument(
+        "--scale-rounds", type=int, default=5, help="measurements of each policy size (default: 5; 0: none)"
+    )
     parser.add_argument("--names", type=int, default=100_000, help="listed names of the large policy")
     parser.add_argument("--clients", type=int, default=10_000, help="clients of the large VPC")
     parser.add_argument("--systems", default=",".join(ORDER), help="which, separated by commas (default: all)")
@@ -61,6 +63,7 @@ class Benchmark:
         self._site = site
         self._cloud = cloud
         self._folder = folder
+        self._meter = Meter()
         self._running: dict[str, systems.System] = {}
         self.results = figures.Results(" ".join(["python", "-m", "tests.bench", *sys.argv[1:]]))
         self._targets = [Target(address_of(listed_name(number)), listed_name(number)) for number in range(NAMES)]
@@ -112,7 +115,7 @@ class Benchmark:
             for name in self._running:
                 sample = self._measure_rate(name, CLIENT_COUNT)
                 results.rates.setdefault(name, []).append(sample)
-                wait_for_quiet(1.0)
+                self._meter.wait_for_quiet()
                 light = self._site.load(self._targets, clients=CLIENT_COUNT, in_flight=LIGHT, seconds=0.6)
                 results.latencies.setdefault(name, []).append((light.p50_us, light.p99_us))
                 self._forget_flows(name)
@@ -132,7 +135,7 @@ class Benchmark:
             )
 
         run(WARM_UP)
-        sample = measure(lambda: run(options.seconds))
+        sample = self._meter.measure(lambda: run(options.seconds))
         self.results.check(name, sample)
         return sample
 
@@ -145,7 +148,7 @@ class Benchmark:
         for _ in range(options.bulk_rounds):
             for name, one in self._running.items():
                 self._site.steer(one.box)
-                wait_for_quiet()
+                self._meter.wait_for_quiet()
                 results.bulk.setdefault(name, []).append(self._site.bulk(self._targets[0], options.bulk_seconds))
         say("bulk: " + ", ".join(f"{name} {max(values):.1f} Gbit/s" for name, values in results.bulk.items()))
         if shutil.which("iperf3"):
@@ -161,7 +164,7 @@ class Benchmark:
                     if name not in self._running:
                         continue
                     self._site.steer(self._running[name].box)
-                    wait_for_quiet()
+                    self._meter.wait_for_quiet()
                     said = self._site.client.run(
                         *("iperf3", "-c", IPERF3_SERVER, "-B", SEE_THRU_CLIENT, "-R", "-J"),
                         *("-t", str(options.bulk_seconds)),
@@ -183,9 +186,7 @@ class Benchmark:
         options, results = self._options, self.results
         many = Size("vpc-names", options.names, CLIENT_COUNT, poll_interval=3600.0, look_ups=1000.0)
         self._start_discriminat(figures.MANY_NAMES, many)
-        self._start_discriminat(
-            figures.MANY_CLIENTS, Size("vpc-clients", NAMES, options.clients, poll_interval=3600.0)
-        )
+        self._start_discriminat(figures.MANY_CLIENTS, Size("vpc-clients", NAMES, options.clients, poll_interval=3600.0))
         clients = {figures.OURS: CLIENT_COUNT, figures.MANY_NAMES: CLIENT_COUNT, figures.MANY_CLIENTS: options.clients}
         for number in range(options.scale_rounds):
             for name, count in clients.items():

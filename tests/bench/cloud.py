@@ -91,7 +91,9 @@ class Cloud:
             return 200, b"{}"
         form = urllib.parse.parse_qs(body.decode())
         action, page = form["Action"][0], int(form.get("NextToken", ["0"])[0])
-        filters = {form[key][0]: form.get(key[: -len("Name")] + "Value.1", [""])[0] for key in form if _FILTER.fullmatch(key)}
+        filters = {
+            form[key][0]: form.get(key[: -len("Name")] + "Value.1", [""])[0] for key in form if _FILTER.fullmatch(key)
+        }
         pages = self._pages.get((action, filters.get("vpc-id", "")))
         if pages is None or filters.keys() - {"vpc-id"}:  # a question about an unknown client: there is none
             return 200, _pages(action, _SETS.get(action, "set"), [])[0]
@@ -168,7 +170,9 @@ def _render_group(group: Group, vpc: str) -> str:
 
 
 def _render_interface(interface: Interface, vpc: str) -> str:
-    groups = "".join(f"<item><groupId>{each}</groupId><groupName>{each}</groupName></item>" for each in interface.groups)
+    groups = "".join(
+        f"<item><groupId>{each}</groupId><groupName>{each}</groupName></item>" for each in interface.groups
+    )
     number = int.from_bytes(socket.inet_aton(interface.address))
     return (
         f"<item><networkInterfaceId>eni-{number:017x}</networkInterfaceId><vpcId>{vpc}</vpcId><status>in-use</status>"

@@ -136,7 +136,10 @@ def groups_of(names: list[str]) -> list[Group]:
     groups: list[Group] = []
     for chunk in _batched(names, per_rule * RULES):
         rules = _batched(chunk, per_rule)
-        described = [(port, block, f"discriminat:tls:{','.join(rule)}") for (port, block), rule in zip(places, rules, strict=False)]
+        described = [
+            (port, block, f"discriminat:tls:{','.join(rule)}")
+            for (port, block), rule in zip(places, rules, strict=False)
+        ]
         groups.append(Group(f"sg-{len(groups):017x}", tuple(described)))
     return groups
 
@@ -144,7 +147,9 @@ def groups_of(names: list[str]) -> list[Group]:
 def interfaces_of(groups: list[Group], clients: int) -> list[Interface]:
     """Give the first groups to each of the clients, the other groups to interfaces that stay silent."""
     ids = [group.id for group in groups]
-    wearers = [Interface(f"10.50.{number >> 8}.{number & 255}", tuple(ids[:GROUPS])) for number in range(1, clients + 1)]
+    wearers = [
+        Interface(f"10.50.{number >> 8}.{number & 255}", tuple(ids[:GROUPS])) for number in range(1, clients + 1)
+    ]
     silent = [
         Interface(f"10.50.200.{number}", tuple(batch))
         for number, batch in enumerate(_batched(ids[GROUPS:], GROUPS), start=1)

@@ -19,7 +19,8 @@ TICK: Final = 1.0 / os.sysconf("SC_CLK_TCK")  # seconds, unit of /proc/stat
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")  # octets
 QUIET: Final = 0.15  # processors that others may use
 QUIET_SPAN: Final = 0.3  # seconds of quiet before a measurement
-QUIET_WAIT: Final = 6.0  # seconds that quiet is waited for
+QUIET_WAIT: Final = 3.0  # seconds that quiet is waited for at one time
+PATIENCE: Final = 60.0  # seconds spent waiting and measuring again, in all
 ATTEMPTS: Final = 2  # measurements of which the least disturbed one counts
 
 
@@ -32,6 +33,7 @@ class Sample:
     busy: float  # processors in use
     foreign: float  # processors that others used
     failures: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,32 @@ class Usage:
         return cls(processes + irq + softirq, processes, _our_seconds(), time.monotonic())
 
 
-def measure(run: Callable[[], Load]) -> Sample:
-    """Run a load when the machine is quiet; if others disturbed it, once more, and return the calmer result."""
-    samples: list[Sample] = []
-    for _ in range(ATTEMPTS):
-        wait_for_quiet()
-        samples.append(_measure_once(run))
-        if samples[-1].foreign <= QUIET:
-            break
-    return min(samples, key=lambda sample: sample.foreign)
+class Meter:
+    """Measures when the machine is quiet, as long as its patience with others lasts."""
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience  # seconds left
+
+    def measure(self, run: Callable[[], Load]) -> Sample:
+        """Run a load; if others disturbed it, once more, and return the calmer result."""
+        samples: list[Sample] = []
+        while not samples or (samples[-1].foreign > QUIET and len(samples) < ATTEMPTS and self._patience > 0):
+            self.wait_for_quiet()
+            if samples:
+                self._patience -= samples[-1].seconds
+            samples.append(_measure_once(run))
+        return min(samples, key=lambda sample: sample.foreign)
+
+    def wait_for_quiet(self) -> None:
+        """Return as soon as others have used little of the machine for a moment, or patience has run out."""
+        deadline = time.monotonic() + min(QUIET_WAIT, self._patience)
+        while time.monotonic() < deadline:
+            before = Usage.now()
+            time.sleep(QUIET_SPAN)
+            after = Usage.now()
+            if (after.machine - before.machine) / QUIET_SPAN <= QUIET:
+                return
+            self._patience -= QUIET_SPAN
 
 
 def _measure_once(run: Callable[[], Load]) -> Sample:
@@ -75,18 +94,8 @@ def _measure_once(run: Callable[[], Load]) -> Sample:
         busy=busy / span,
         foreign=max(0.0, foreign / span),
         failures=load.failures,
+        seconds=span,
     )
-
-
-def wait_for_quiet(wait: float = QUIET_WAIT) -> None:
-    """Return as soon as others have used little of the machine for a moment, or when `wait` seconds are over."""
-    deadline = time.monotonic() + wait
-    while time.monotonic() < deadline:
-        before = Usage.now()
-        time.sleep(QUIET_SPAN)
-        after = Usage.now()
-        if (after.machine - before.machine) / QUIET_SPAN <= QUIET:
-            return
 
 
 def resident_mib(pids: Iterable[int]) -> float:

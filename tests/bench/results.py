@@ -68,8 +68,14 @@ class Results:
             "iperf3_gbps": {name: round(_median(values), 2) for name, values in self.iperf3.items()},
             "rss_mib": {name: round(value, 1) for name, value in self.resident.items()},
             "ratios": ratios,
-            "targets": {name: {"least": least, "met": ratios[name] >= least} for name, least in TARGETS.items() if name in ratios},
-            "rounds": {name: [round(s.rate) for s in samples] for name, samples in (self.rates | self._named_scale()).items()},
+            "targets": {
+                name: {"least": least, "met": ratios[name] >= least}
+                for name, least in TARGETS.items()
+                if name in ratios
+            },
+            "rounds": {
+                name: [round(s.rate) for s in samples] for name, samples in (self.rates | self._named_scale()).items()
+            },
             "foreign_processors": round(max((s.foreign for each in self.rates.values() for s in each), default=0.0), 2),
             "faults": self.faults,
             "kernel": platform.release(),

@@ -1,6 +1,7 @@
 """The lab: a VPC in network namespaces, in which the real appliance meets real clients and real servers.
 
-    from tests.lab.lab import Lab, egress
+    from tests.lab.lab import Lab
+    from tests.lab.security_group import egress
 
     lab = Lab.start()                                          # about 3 s; inside an enclosure, see below
     api = lab.internet.tls("api.example.com")                  # a server, its address, its DNS name

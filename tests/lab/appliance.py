@@ -198,14 +198,15 @@ class Appliance:
 
         def look() -> bool:
             for event in (*self.flow_events()[skip:], *self.config_events()[skip:]):
-                if all(event.get(key) == value for key, value in fields.items()) and (matches is None or matches(event)):
+                alike = all(event.get(key) == value for key, value in fields.items())
+                if alike and (matches is None or matches(event)):
                     found.append(event)
                     return True
             return False
 
         def seen() -> str:
-            last = (*self.config_events()[-5:], *self.flow_events()[-15:])
-            return "\n".join([f"no event with {fields or matches}; the last ones:", *(json.dumps(each) for each in last)])
+            last = [json.dumps(each) for each in (*self.config_events()[-5:], *self.flow_events()[-15:])]
+            return "\n".join([f"no event with {fields or matches}; the last ones:", *last])
 
         self._wait(look, timeout, seen)
         return found[0]

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -30,7 +31,7 @@ _READING = ("Describe", "Get", "List")
 class _QuietHandler(MotoRequestHandler):
     """Keeps the access log out of the tests' output; the switchboard has it."""
 
-    def log(self, type: str, message: str, *arguments: Any) -> None:  # noqa: A002  the base class's name
+    def log(self, type: str, message: str, *arguments: Any) -> None:
         pass
 
 
@@ -39,11 +40,12 @@ class Emulator:
 
     def __init__(self) -> None:
         close_gaps()
+        moto_api_backend.reset()  # moto's state belongs to the process: begin with an empty account
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._on_change: Callable[[], None] = lambda: None
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._servers: list[BaseWSGIServer] = []
-        self.switchboard = Switchboard(self._serve_request, lambda: self._on_change())
+        self.switchboard = Switchboard(self._serve_request, self._changed)
         loopback = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{loopback.getsockname()[1]}"  # for the lab itself, without troubles
         self._listen(loopback, self._serve_request)
@@ -73,6 +75,9 @@ class Emulator:
             server.shutdown()
             server.server_close()
 
+    def _changed(self) -> None:
+        self._on_change()
+
     def _listen(self, listener: socket.socket, application: Any) -> None:
         host, port = listener.getsockname()
         server = make_server(
@@ -87,7 +92,7 @@ class Emulator:
         service, action = identify(environ)
         answer = list(self._moto(environ, start_response))
         if service == "ec2" and not action.startswith(_READING):
-            self._on_change()
+            self._changed()
         return answer
 
 

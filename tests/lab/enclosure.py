@@ -43,7 +43,7 @@ class EnclosureError(Exception):
 
 def inside() -> bool:
     """Whether this process already runs in an enclosure."""
-    return os.environ.get(MARK) == str(os.stat("/proc/self/ns/pid").st_ino)
+    return os.environ.get(MARK) == str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
 def ensure() -> None:
@@ -61,9 +61,7 @@ def obstacle() -> str:
     """Return why no enclosure can be made here, or the empty text."""
     if inside():
         return ""
-    probe = subprocess.run(
-        [sys.executable, __file__, "true"], capture_output=True, text=True, timeout=30, check=False
-    )
+    probe = subprocess.run([sys.executable, __file__, "true"], capture_output=True, text=True, timeout=30, check=False)
     return "" if probe.returncode == 0 else probe.stderr.strip()
 
 
@@ -87,7 +85,7 @@ def _first_process(command: list[str]) -> NoReturn:
         _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
         _mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        os.environ[MARK] = str(os.stat("/proc/self/ns/pid").st_ino)
+        os.environ[MARK] = str(Path("/proc/self/ns/pid").stat().st_ino)
         main = os.fork()
         if main == 0:
             _become(command)
@@ -145,8 +143,8 @@ def _unshare() -> None:
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     except (EnclosureError, OSError) as error:
-        hint = "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces, "
-        raise EnclosureError(f"{error}; {hint}kernel.apparmor_restrict_unprivileged_userns)") from None
+        settings = "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
+        raise EnclosureError(f"{error}; run as root, or allow user namespaces (sysctl {settings})") from None
 
 
 def _mount(source: str, target: str, kind: str, flags: int) -> None:

@@ -59,6 +59,7 @@ class Fabric:
             net__ipv4__ip_forward=1,
             net__ipv4__conf__all__rp_filter=0,
             net__ipv4__conf__default__rp_filter=0,
+            net__ipv4__conf__all__accept_local=1,  # our own ICMP errors come back through the appliance
             net__ipv4__conf__all__send_redirects=0,
             net__ipv4__conf__default__send_redirects=0,
             net__ipv4__conf__default__proxy_arp=1,  # subnet neighbours reach one another through us

@@ -22,10 +22,9 @@ import dataclasses
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,7 +34,9 @@ from tests.lab.appliance import Appliance
 from tests.lab.fabric import API, METADATA, RESOLVERS, Fabric
 from tests.lab.internet import Internet
 from tests.lab.metadata import Host, Metadata
+from tests.lab.names import Names
 from tests.lab.namespaces import MTU, Namespace
+from tests.lab.security_group import ANYWHERE, Group, Rule, egress
 from tests.lab.switchboard import Trouble
 from tests.lab.vpc_state import VpcState, read_state
 from tests.lab.workload import Workload
@@ -51,65 +52,6 @@ SUBNETS = {  # name -> network, zone
 }
 APPLIANCE_ADDRESS = "10.0.0.10"
 LOG_GROUP = "discrimiNAT"
-ANYWHERE = "0.0.0.0/0"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A Security Group rule; ports -1 to -1 with protocol "-1" is everything."""
-
-    protocol: str
-    from_port: int
-    to_port: int
-    peer: str  # CIDR or group id
-    description: str = ""
-
-    def permission(self) -> dict[str, Any]:
-        """Return it as the API's IpPermission."""
-        described = {"Description": self.description} if self.description else {}
-        permission: dict[str, Any] = {"IpProtocol": self.protocol}
-        if self.protocol != "-1":
-            permission |= {"FromPort": self.from_port, "ToPort": self.to_port}
-        if self.peer.startswith("sg-"):
-            return permission | {"UserIdGroupPairs": [{"GroupId": self.peer, **described}]}
-        return permission | {"IpRanges": [{"CidrIp": self.peer, **described}]}
-
-
-@dataclass
-class Group:
-    """A Security Group and its egress rules, in the order they were given."""
-
-    id: str
-    name: str
-    rules: list[Rule] = field(default_factory=list)
-
-
-def egress(protocol: str, port: int | tuple[int, int] | None, peer: str = ANYWHERE, description: str = "") -> Rule:
-    """Return an egress rule: one port, a range, or None for all."""
-    first, last = (-1, -1) if port is None else (port, port) if isinstance(port, int) else port
-    return Rule(protocol, first, last, peer, description)
-
-
-class Names(MutableMapping[str, Record]):
-    """What the VPC's resolver answers; a list of addresses, a CNAME or a tests.dns_server.Record may be assigned."""
-
-    def __init__(self, zone: dict[str, Record]) -> None:
-        self._zone = zone
-
-    def __getitem__(self, name: str) -> Record:
-        return self._zone[name.lower().rstrip(".")]
-
-    def __setitem__(self, name: str, value: object) -> None:
-        self._zone[name.lower().rstrip(".")] = record(value)
-
-    def __delitem__(self, name: str) -> None:
-        del self._zone[name.lower().rstrip(".")]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._zone))
-
-    def __len__(self) -> int:
-        return len(self._zone)
 
 
 class Lab:
@@ -136,6 +78,8 @@ class Lab:
     def start(cls, *, mtu: int = MTU, directory: Path | None = None) -> Self:
         """Return a running lab: subnets, an idle appliance that private subnets route to, no workload yet.
 
+        One at a time in a process: moto's state is the process's.
+
         Args:
             mtu: octets, of the VPC's links (9001 on AWS; the Internet has 1500).
             directory: for keys, settings and logs; by default one that goes with the enclosure.
@@ -155,9 +99,10 @@ class Lab:
         with fabric.paused():
             lab._make_vpc()
         lab.add_appliance("appliance", "public-a", APPLIANCE_ADDRESS)
-        for name in SUBNETS:
-            if name.startswith("private"):
-                lab.route_default(name, lab.appliance)
+        with fabric.paused():
+            for name in SUBNETS:
+                if name.startswith("private"):
+                    lab.route_default(name, lab.appliance)
         return lab
 
     def _serve(self, names: dict[str, Record]) -> None:
@@ -191,7 +136,8 @@ class Lab:
 
     def close(self) -> None:
         """End everything; only needed where several labs follow one another in one enclosure."""
-        for host in (*self.workloads.values(), *self.appliances.values()):
+        hosts: list[Workload | Appliance] = [*self.workloads.values(), *self.appliances.values()]
+        for host in hosts:
             host.close()
         for server in self._dns:
             server.stop()
@@ -397,7 +343,7 @@ def _make_emulator() -> "Emulator":
     return Emulator()
 
 
-def wait_until(condition: Any, timeout: float = 5.0) -> bool:
+def wait_until(condition: Callable[[], object], timeout: float = 5.0) -> bool:
     """Return whether a condition came true within so many seconds."""
     end = time.monotonic() + timeout
     pause = threading.Event()

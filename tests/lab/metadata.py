@@ -143,14 +143,16 @@ def look_up(tree: Tree, path: str) -> str | None:
 def render_tree(state: VpcState, interface: Interface, host: Host) -> Tree:
     """Return everything one instance can see below http://169.254.169.254/."""
     zone = state.subnets[interface.subnet].zone
-    siblings = [each for each in state.interfaces.values() if interface.instance and each.instance == interface.instance]
+    attached = [
+        each for each in state.interfaces.values() if interface.instance and each.instance == interface.instance
+    ]
     meta: Tree = {
         "instance-id": host.instance,
         "instance-type": "c7gn.medium",
         "local-ipv4": interface.addresses[0],
         "mac": interface.mac,
         "placement": {"availability-zone": zone, "region": host.region},
-        "network": {"interfaces": {"macs": {each.mac: _interface(state, each) for each in siblings or [interface]}}},
+        "network": {"interfaces": {"macs": {each.mac: _interface(state, each) for each in attached or [interface]}}},
         "iam": {"security-credentials": {host.role: _credentials()}},
     }
     if interface.public:

@@ -42,11 +42,9 @@ BATCH_EVENTS = 10_000
 BATCH_SPAN = 24 * 3600 * 1000  # milliseconds
 
 
+@functools.cache
 def close_gaps() -> None:
     """Patch moto, once."""
-    if getattr(EC2Response, "_lab_gaps_closed", False):
-        return
-    EC2Response._lab_gaps_closed = True
     _check_descriptions()
     _list_in_pages()
     _give_free_addresses()
@@ -133,7 +131,8 @@ def _give_free_addresses() -> None:
 
 def _delegate_prefixes() -> None:
     """Ipv4Prefixes of CreateNetworkInterface and AssignPrivateIpAddresses."""
-    interfaces.NetworkInterface.ipv4_prefixes = property(lambda self: self.__dict__.setdefault("_ipv4_prefixes", []))
+    prefixes = property(lambda self: self.__dict__.setdefault("_ipv4_prefixes", []))
+    interfaces.NetworkInterface.ipv4_prefixes = prefixes  # type: ignore[attr-defined]
 
     def created(original: Callable[..., Any], self: Any) -> Any:
         answer = original(self)
@@ -171,7 +170,7 @@ def _find_any_private_address() -> None:
 def _give_public_addresses() -> None:
     """Elastic IPs are different from one another and routable; moto draws them from 127.0.0.0/8."""
     pool = PUBLIC_POOL.hosts()
-    addresses.random_ip = lambda: str(next(pool))
+    addresses.random_ip = lambda: str(next(pool))  # type: ignore[attr-defined]
 
 
 def _limit_log_batches() -> None:

@@ -21,11 +21,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 CLONE_NEWNET = 0x40000000
-SO_REUSEADDR_BACKLOG = 512  # connections waiting to be accepted
+BACKLOG = 512  # connections waiting to be accepted
 MTU = 1500  # octets
+HOLD = "echo; exec sleep infinity"  # says when it is inside
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _OURS = ("AWS_", "DISCRIMINAT_")  # variables that steer this machine's programs, not the lab's
@@ -44,13 +45,14 @@ class Namespace:
 
         Args:
             name: for people, in messages only.
-            environment: variables every command in here gets on top of ours (this machine's proxies and AWS settings are removed).
+            environment: variables every command in here gets on top of this process's; its proxies and AWS settings
+                never reach them.
         """
         self.name = name
         self.environment = dict(environment or {})
         self._mounted: list[tuple[str, str]] = []
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep infinity"],
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", HOLD],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -166,14 +168,16 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Step into the network namespace with the calling thread only, for the duration of the block."""
-        with open("/proc/thread-self/ns/net", "rb") as home, open(f"/proc/{self.pid}/ns/net", "rb") as there:
+        with Path("/proc/thread-self/ns/net").open("rb") as home, Path(f"/proc/{self.pid}/ns/net").open("rb") as there:
             _setns(there.fileno())
             try:
                 yield
             finally:
                 _setns(home.fileno())
 
-    def open_socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
+    def open_socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
         """Return a socket of this process that lives in this namespace."""
         with self.entered():
             return socket.socket(family, kind, protocol)
@@ -183,7 +187,7 @@ class Namespace:
         listener = self.open_socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
-        listener.listen(SO_REUSEADDR_BACKLOG)
+        listener.listen(BACKLOG)
         return listener
 
     def bind(self, address: str, port: int) -> socket.socket:
@@ -201,7 +205,7 @@ class Namespace:
             if stream is not None:
                 stream.close()
 
-    def __enter__(self) -> "Namespace":
+    def __enter__(self) -> Self:
         """Return itself, to be closed at the end of the block."""
         return self
 
@@ -210,7 +214,9 @@ class Namespace:
         self.close()
 
     def _environment(self, extra: Mapping[str, str] | None) -> dict[str, str]:
-        ours = {key: value for key, value in os.environ.items() if key.lower() not in _PROXIES and not key.startswith(_OURS)}
+        ours = {
+            key: value for key, value in os.environ.items() if key.lower() not in _PROXIES and not key.startswith(_OURS)
+        }
         return {**ours, **self.environment, **(extra or {})}
 
 

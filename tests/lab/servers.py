@@ -21,7 +21,7 @@ CHUNK = 65536  # octets
 Conversation = Callable[["Connection"], Awaitable[None]]
 
 
-class Ended(Exception):  # noqa: N818  not an error: the client has said all it will
+class Ended(Exception):
     """The client closed or reset the connection."""
 
 

@@ -126,7 +126,7 @@ def render_error(service: str, action: str, trouble: Trouble) -> tuple[str, str,
             Trouble.DENY: (
                 "403 Forbidden",
                 "UnauthorizedOperation",
-                f"You are not authorized to perform this operation. No identity-based policy allows the ec2:{action} action",
+                f"You are not authorized to perform this operation: no identity-based policy allows ec2:{action}",
             ),
         }.get(trouble, ("500 Internal Server Error", "InternalError", "An internal error has occurred"))
         errors = f"<Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors>"

@@ -51,7 +51,7 @@ class Workload:
         self,
         *command: str,
         timeout: float = 15.0,
-        input: str | None = None,  # noqa: A002  subprocess.run's name for it
+        input: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Result:
         """Run a program to its end; failure is a result, not an exception."""
@@ -70,11 +70,13 @@ class Workload:
         limits = ["--connect-timeout", str(CONNECT_TIMEOUT), "--max-time", str(timeout)]
         return self.run("curl", "--silent", "--show-error", *limits, *options, url, timeout=timeout + 5)
 
-    def openssl(self, server: str, *options: str, port: int = 443, input: str = "Q\n", timeout: float = 8) -> Result:  # noqa: A002
+    def openssl(self, server: str, *options: str, port: int = 443, input: str = "Q\n", timeout: float = 8) -> Result:
         """Open TLS with openssl s_client; pass `-servername NAME` or `-noservername`."""
         return self.run("openssl", "s_client", "-connect", f"{server}:{port}", *options, input=input, timeout=timeout)
 
-    def ssh(self, server: str, *command: str, port: int = 22, options: tuple[str, ...] = (), timeout: float = 10) -> Result:
+    def ssh(
+        self, server: str, *command: str, port: int = 22, options: tuple[str, ...] = (), timeout: float = 10
+    ) -> Result:
         """Log in to an sshd of the lab and run a command there."""
         limits = ["-o", f"ConnectTimeout={CONNECT_TIMEOUT}", "-p", str(port)]
         return self.run("ssh", *self.ssh_options, *limits, *options, server, *command, timeout=timeout)

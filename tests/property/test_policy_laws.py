@@ -2,7 +2,10 @@
 
 import pickle
 import string
+from collections.abc import Sequence
 from datetime import date
+from random import Random
+from typing import TypeVar
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -16,6 +19,8 @@ from appliance.policy.fqdn import LABEL_MAX, NAME_MAX, Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.reason import Reason
+
+Item = TypeVar("Item")
 
 LETTERS = string.ascii_lowercase + string.digits
 LABELS = st.from_regex(r"[a-z_]([a-z0-9_-]{0,20}[a-z0-9_])?", fullmatch=True)
@@ -110,9 +115,7 @@ def test_a_text_is_a_proper_name_or_refused(text: str) -> None:
     """Any text is a name of proper labels and length, or InvalidName; there is no third outcome."""
     try:
         name = Fqdn.parse(text)
-    except InvalidName as error:
-        assert error.message
-        assert error.hint
+    except InvalidName:
         return
     assert len(str(name)) <= NAME_MAX
     assert len(name.labels) >= 2
@@ -161,7 +164,7 @@ def test_every_day_is_a_date(day: date) -> None:
 
 
 @given(INVENTORIES, st.randoms(use_true_random=False))
-def test_order_changes_nothing(inventory: Inventory, random: st.DataObject) -> None:
+def test_order_changes_nothing(inventory: Inventory, random: Random) -> None:
     """However AWS orders its answer, the policy and its digest are the same."""
     shuffled = Inventory(
         tuple(
@@ -174,7 +177,7 @@ def test_order_changes_nothing(inventory: Inventory, random: st.DataObject) -> N
     assert compile_policy(inventory) == compile_policy(shuffled)
 
 
-def shuffle(items, random):  # noqa: ANN001, ANN201
+def shuffle(items: Sequence[Item], random: Random) -> tuple[Item, ...]:
     return tuple(random.sample(items, len(items)))
 
 
@@ -219,12 +222,18 @@ def test_changes_lead_from_one_policy_to_the_other(one: Inventory, other: Invent
 # ---- decisions ----
 
 
-@given(INVENTORIES, CLIENTS, PORTS, FEW_NAMES, FEW_ADDRESSES, ANSWERS)
+@given(
+    inventory=INVENTORIES,
+    client=CLIENTS,
+    port=PORTS,
+    name=FEW_NAMES,
+    destination=FEW_ADDRESSES,
+    answers=ANSWERS,
+)
 def test_only_what_is_written_is_allowed(
-    inventory: Inventory, client: Ipv4, port: int, name: Fqdn, destination: Ipv4, answers: list[Answer]
+    *, inventory: Inventory, client: Ipv4, port: int, name: Fqdn, destination: Ipv4, answers: list[Answer]
 ) -> None:
-    """A flow is allowed exactly if a rule of one of the client's groups lists its name for its port and destination,
-    and one of our own look-ups of that name returned the destination."""
+    """A flow is allowed exactly if one of its client's rules lists its name there, and the name has its destination."""
     book = book_of(answers)
     rules = decide_port(compile_policy(inventory), client, 6, port, destination)
     resolved = {answer.name for answer in answers if destination in answer.addresses}

@@ -1,0 +1,321 @@
+"""Lint: everything about the annotations of some Security Groups that their author should know.
+
+Two levels. A *rejection* grants nothing: the appliance refuses it, or AWS would refuse the description that holds
+it (which what AWS returned never shows, but a file made by a tool may). A *warning* works as it is written, but
+perhaps not as it was meant. Rejections are those of the policy that the appliance would compile, word for word.
+
+Everything here is pure; `today` is the date in UTC.
+Source: EC2 API, IpRange (255 characters, and which). SEE_THRU_LONG is ours.
+"""
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from appliance.address import Network
+from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, parse_description
+from appliance.policy.fqdn import Fqdn
+from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
+from appliance.policy.policy import compile_policy
+from appliance.policy.reach import reach_of
+from appliance.policy.shape import object_to
+
+DESCRIPTION_MAX = 255  # characters
+SEE_THRU_LONG = 365  # days
+
+_REFUSED_BY_AWS = re.compile(r"[^a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]+")
+_SHOWN = 3  # names or networks in one message; the others are counted
+
+
+class Check(enum.StrEnum):
+    """What was looked for. The values are part of what `check --json` prints: add members, never rename them."""
+
+    ANNOTATION = "annotation"
+    AWS_CHARACTER = "aws_character"
+    AWS_LENGTH = "aws_length"
+    AWS_DUPLICATE = "aws_duplicate"
+    NARROW_REACH = "narrow_reach"
+    NAME_REPEATED = "name_repeated"
+    SEE_THRU_ENDED = "see_thru_ended"
+    SEE_THRU_LONG = "see_thru_long"
+    SEE_THRU_REPEATED = "see_thru_repeated"
+    GROUP_UNWORN = "group_unworn"
+
+
+REJECTIONS = frozenset({Check.ANNOTATION, Check.AWS_CHARACTER, Check.AWS_LENGTH, Check.AWS_DUPLICATE})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found. `rule`: its reference, empty for what concerns the whole group, as is the fault's text then."""
+
+    check: Check
+    gid: str
+    group: str
+    rule: str
+    fault: Fault
+
+    @property
+    def level(self) -> str:
+        """Either `rejected` or `warning`."""
+        return "rejected" if self.check in REJECTIONS else "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was found, in the order of the groups and their rules.
+
+    `annotated`: groups with an annotation, or with what was meant to be one. `names`: different ones that are listed.
+    """
+
+    groups: int
+    annotated: int
+    names: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def rejected(self) -> int:
+        return sum(finding.check in REJECTIONS for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        return len(self.findings) - self.rejected
+
+
+_Found = tuple[Check, str, Fault]  # with the rule's reference
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """An annotation that counts. `network` is None for anywhere, as in `policy.Rule`."""
+
+    egress: EgressRule
+    allow: Allow
+    port: int
+    network: Network | None
+
+
+def lint(inventory: Inventory, today: date, *, with_interfaces: bool) -> Report:
+    """Return what there is to say about the annotations of an inventory.
+
+    Args:
+        inventory: the groups to look at, and who wears them.
+        today: the date in UTC.
+        with_interfaces: whether the inventory's interfaces are all there are, rather than not known.
+    """
+    policy = compile_policy(inventory)
+    rejections: dict[tuple[str, str, str], list[Fault]] = {}
+    for rejection in policy.rejections:
+        key = (rejection.gid, rejection.reference, rejection.fault.text)
+        rejections.setdefault(key, []).append(rejection.fault)
+    worn = {gid for interface in inventory.interfaces for gid in interface.groups}
+    findings: list[Finding] = []
+    annotated = 0
+    for group in inventory.groups:
+        described = list(_described(group))
+        if not described:
+            continue
+        annotated += 1
+        found: list[_Found] = []
+        for egress, description in described:
+            faults = rejections.pop((group.id, egress.reference, egress.description), [])
+            found += ((Check.ANNOTATION, egress.reference, fault) for fault in faults)
+            found += _refused_by_aws(egress, description)
+            found += _see_thru(egress, description, today)
+        listings = list(_listings(described))
+        found += _duplicates(group, described)
+        found += _narrow(group, listings)
+        found += _repeated(listings)
+        found += _repeated_see_thru(described)
+        if with_interfaces and group.id not in worn:
+            hint = "attach it to the interfaces it was written for; so far it does nothing"
+            found.append((Check.GROUP_UNWORN, "", Fault("no network interface wears this group", hint, "", (0, 0))))
+        findings += (Finding(check, group.id, group.name, rule, fault) for check, rule, fault in found)
+    return Report(len(inventory.groups), annotated, len(policy.names), tuple(findings))
+
+
+def _described(group: SecurityGroup) -> Iterator[tuple[EgressRule, Description]]:
+    """Yield the rules whose descriptions concern us."""
+    for egress in group.rules:
+        description = parse_description(egress.description)
+        if description.annotations or description.faults:
+            yield egress, description
+
+
+def _listings(described: Iterable[tuple[EgressRule, Description]]) -> Iterator[_Listing]:
+    for egress, description in described:
+        for annotation in description.annotations:
+            if isinstance(annotation, Allow) and not any(object_to(egress, annotation)):
+                network = Network.parse(egress.destination)
+                yield _Listing(egress, annotation, egress.from_port or 0, network if network.address else None)
+
+
+# What AWS refuses
+
+
+def _refused_by_aws(egress: EgressRule, description: Description) -> Iterator[_Found]:
+    text = egress.description
+    if len(text) > DESCRIPTION_MAX:
+        message = f"AWS refuses a description of {len(text)} characters"
+        hint = (
+            f"it takes {DESCRIPTION_MAX}: spread the names over several rules, with the destination 0.0.0.0/1, /2, ..."
+        )
+        yield Check.AWS_LENGTH, egress.reference, Fault(message, hint, text, (DESCRIPTION_MAX, len(text)))
+    for match in _REFUSED_BY_AWS.finditer(text):
+        if any(start <= match.start() < end for start, end in (fault.span for fault in description.faults)):
+            continue  # it has been told already
+        message = f"AWS refuses {match[0]!r} in a description"
+        hint = "it takes letters and digits of ASCII, spaces, and ._-:/()#,@[]+=&;{}!$*"
+        yield Check.AWS_CHARACTER, egress.reference, Fault(message, hint, text, match.span())
+
+
+def _duplicates(group: SecurityGroup, described: Iterable[tuple[EgressRule, Description]]) -> Iterator[_Found]:
+    counted = Counter((egress.reference, egress.rule_id) for egress in group.rules)
+    told = set()
+    for egress, _ in described:
+        if counted[egress.reference, egress.rule_id] > 1 and egress.reference not in told:
+            told.add(egress.reference)
+            message = "AWS refuses two rules of one group with the same protocol, port and destination"
+            hint = "give the second one another mask: 0.0.0.0/1, 0.0.0.0/2 and so on all mean anywhere here"
+            yield Check.AWS_DUPLICATE, egress.reference, _on_all(egress, message, hint)
+
+
+# What works otherwise than it reads
+
+
+def _narrow(group: SecurityGroup, listings: Iterable[_Listing]) -> Iterator[_Found]:
+    """Yield the ports that are annotated for anywhere, while AWS lets this group out to a part of it only."""
+    told = set()
+    for listing in listings:
+        if listing.network is None and listing.port not in told:
+            told.add(listing.port)
+            reach = reach_of(group.rules, listing.port)
+            if not reach.is_everywhere:
+                message = f"AWS lets this group out to {_some(reach.networks)} alone on TCP port {listing.port}"
+                hint = (
+                    "make the destination of one rule for this port 0.0.0.0/0; AWS drops the rest before it gets here"
+                )
+                yield Check.NARROW_REACH, listing.egress.reference, _on(listing, message, hint)
+
+
+def _repeated(listings: Iterable[_Listing]) -> Iterator[_Found]:
+    """Yield the rules with names that a rule as wide or wider of the same group lists as well."""
+    widest_first = sorted(listings, key=lambda listing: 0 if listing.network is None else listing.network.length)
+    listed: dict[tuple[int, Protocol, Fqdn], list[_Listing]] = {}
+    for listing in widest_first:
+        repeated: dict[str, list[Fqdn]] = {}
+        for name in listing.allow.names:
+            earlier = listed.setdefault((listing.port, listing.allow.protocol, name), [])
+            for other in earlier:
+                if _lies_in(listing.network, other.network):
+                    repeated.setdefault(other.egress.reference, []).append(name)
+                    break
+            earlier.append(listing)
+        for reference, names in repeated.items():
+            message = f"{reference} of the same group lists {_some(names)} as well"
+            hint = "remove the repetition"
+            if listing.network is not None:
+                hint += f": as it is, {listing.network} narrows nothing"
+            yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, hint)
+
+
+def _lies_in(inner: Network | None, outer: Network | None) -> bool:
+    return outer is None or (inner is not None and inner.address in outer and inner.length >= outer.length)
+
+
+def _see_thru(egress: EgressRule, description: Description, today: date) -> Iterator[_Found]:
+    for annotation in description.annotations:
+        if isinstance(annotation, SeeThru):
+            days = (annotation.until - today).days
+            if days < 0:
+                message = f"see-thru ended on {annotation.until}, {-days} day{'' if days == -1 else 's'} ago"
+                fault = Fault(message, "remove it, or give a later date", egress.description, annotation.span)
+                yield Check.SEE_THRU_ENDED, egress.reference, fault
+            elif days > SEE_THRU_LONG:
+                message = f"see-thru holds for {days} more days, until {annotation.until}"
+                hint = "it lets everything pass: give a date within a year, and move it on when it is needed"
+                yield Check.SEE_THRU_LONG, egress.reference, Fault(message, hint, egress.description, annotation.span)
+
+
+def _repeated_see_thru(described: Iterable[tuple[EgressRule, Description]]) -> Iterator[_Found]:
+    """Yield the see-thru dates of a group that a later one makes meaningless."""
+    grants = [(each, egress) for egress, said in described for each in said.annotations if isinstance(each, SeeThru)]
+    latest = max((grant.until for grant, _ in grants), default=None)
+    last = next(((grant, egress) for grant, egress in grants if grant.until == latest), None)
+    for grant, egress in grants:
+        if last is not None and grant is not last[0]:
+            message = f"the date that counts in this group is {latest}, in {last[1].reference}"
+            fault = Fault(message, "remove this one", egress.description, grant.span)
+            yield Check.SEE_THRU_REPEATED, egress.reference, fault
+
+
+def _on(listing: _Listing, message: str, hint: str) -> Fault:
+    return Fault(message, hint, listing.egress.description, listing.allow.span)
+
+
+def _on_all(egress: EgressRule, message: str, hint: str) -> Fault:
+    return Fault(message, hint, egress.description, (0, len(egress.description)))
+
+
+def _some(items: Iterable[object]) -> str:
+    texts = [str(item) for item in items]
+    shown = ", ".join(texts[:_SHOWN])
+    return f"{shown} and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else shown
+
+
+# How it is shown
+
+
+def render_report(report: Report) -> str:
+    """Return the report for people: a paragraph for each finding, and the summary in the last line."""
+    paragraphs = [_render_finding(finding) for finding in report.findings]
+    if not report.annotated:
+        paragraphs.append("no egress rule is annotated: the appliance would let nothing out")
+    counts = (
+        _count(report.groups, "group"),
+        _count(report.names, "name"),
+        f"{report.rejected} rejected",
+        _count(report.warnings, "warning"),
+    )
+    return "\n\n".join([*paragraphs, ", ".join(counts)]) + "\n"
+
+
+def report_document(report: Report) -> dict[str, object]:
+    """Return the report for programs, as JSON values."""
+    return {
+        "groups": report.groups,
+        "annotated": report.annotated,
+        "names": report.names,
+        "rejected": report.rejected,
+        "warnings": report.warnings,
+        "findings": [
+            {
+                "level": finding.level,
+                "check": finding.check.value,
+                "gid": finding.gid,
+                "group": finding.group,
+                "rule": finding.rule,
+                "message": finding.fault.message,
+                "hint": finding.fault.hint,
+                "description": finding.fault.text,
+                "start": finding.fault.span[0],
+                "end": finding.fault.span[1],
+            }
+            for finding in report.findings
+        ],
+    }
+
+
+def _render_finding(finding: Finding) -> str:
+    named = f"{finding.gid} ({finding.group})" if finding.group else finding.gid
+    place = f"{named}, {finding.rule}" if finding.rule else named
+    fault = finding.fault
+    body = fault.render() if fault.text else f"{fault.message}\nhint: {fault.hint}"
+    return "\n  ".join([f"{finding.level}: {place}", *body.splitlines()])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
