@@ -25,7 +25,7 @@ from appliance.edge import ec2, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.netfilter import Netfilter, NetfilterConfig
-from appliance.edge.resolver import Resolver, ResolverLimits
+from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
 from appliance.errors import AwsError, KernelError
 from appliance.event import change_event, config_event
 from appliance.flow import Limits
@@ -259,7 +259,7 @@ class Supervisor:
 
     def _on_worker_message(self, message: Any, reply: Send) -> None:
         match message:
-            case FlowLines(lines, millis):
+            case FlowLines(lines, _, millis):
                 self._chronicle.write(FLOW, lines, millis)
             case WantName(name):
                 self._spawn(self._answer(name, reply))
@@ -271,7 +271,9 @@ class Supervisor:
         self._tell("error", "restarted", f"the worker of queue {queue} ended with code {code}; its flows are refused")
 
     async def _answer(self, name: Any, reply: Send) -> None:
-        reply(NewAnswers((await self._resolver.look_up(name, fresh=True),)))
+        answer = await self._resolver.look_up(name, fresh=True)
+        if answer.error == OVERLOADED:  # every other answer has been broadcast, and one must not count twice
+            reply(NewAnswers((answer,)))
 
     def _on_answer(self, answer: Answer) -> None:
         self._book.learn(answer, time.monotonic())

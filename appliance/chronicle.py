@@ -38,17 +38,17 @@ class Chronicle:
             )
             self._shipper.start()
 
-    def write(self, stream: str, lines: tuple[bytes, ...], millis: int) -> None:
+    def write(self, stream: str, lines: bytes, millis: int) -> None:
         """Write rendered lines of about one time, `millis` since 1970."""
-        self._journals[stream].write(b"".join(lines))
+        self._journals[stream].write(lines)
         if self._shipper is not None:
-            self._shipper.put(stream, list(lines), millis)
+            self._shipper.put(stream, lines.splitlines(keepends=True), millis)
 
     def tell(self, *events: Event) -> None:
         """Write config events, of now."""
         now = time.time()
         if events:
-            self.write(CONFIG, tuple(render(event, now) for event in events), int(now * 1000))
+            self.write(CONFIG, b"".join([render(event, now) for event in events]), int(now * 1000))
 
     def report(self) -> dict[str, object]:
         """Return what /healthz says of the logs."""

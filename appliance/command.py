@@ -7,7 +7,6 @@ Everything here is pure.
 
 import enum
 from dataclasses import dataclass
-from typing import Any
 
 from appliance.address import Ipv4
 from appliance.policy.fqdn import Fqdn
@@ -64,7 +63,7 @@ class LookUpClient:
 class Emit:
     """Write one flow event; the field names are those of `appliance.event`."""
 
-    event: dict[str, Any]
+    event: dict[str, object]
 
 
 Command = SetVerdict | SendReset | Resolve | LookUpClient | Emit

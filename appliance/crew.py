@@ -10,12 +10,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from appliance.edge.channel import Channel
 from appliance.messages import Configure, Ready, Statistics, Stop
 
-Send = Callable[[Any], object]
+Send = Callable[[object], object]
 
 RESTART_WAIT = 1.0  # seconds between two starts of one worker
 SILENCE = 10.0  # seconds without a report after which a worker counts as stuck
@@ -50,7 +49,7 @@ class Crew:
         configurations: list[Configure],
         *,
         on_start: Callable[[Send], None],
-        on_message: Callable[[Any, Send], None],
+        on_message: Callable[[object, Send], None],
         on_death: Callable[[int, int], None],
     ) -> None:
         self._members = [_Member(configuration) for configuration in configurations]
@@ -87,7 +86,7 @@ class Crew:
         """The last report of each worker."""
         return [member.statistics for member in self._members]
 
-    def broadcast(self, message: Any) -> None:
+    def broadcast(self, message: object) -> None:
         """Send to every worker that runs; one that starts later is told by `on_start`."""
         for member in self._members:
             if member.channel is not None:
@@ -131,7 +130,7 @@ class Crew:
         channel.close()
         return await process.wait()
 
-    async def _dispatch(self, member: _Member, message: Any, channel: Channel) -> None:
+    async def _dispatch(self, member: _Member, message: object, channel: Channel) -> None:
         match message:
             case Ready():
                 async with self._readiness:

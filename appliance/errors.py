@@ -7,6 +7,7 @@
     │   ├── InvalidName         not a domain name
     │   └── InvalidAddress      not an IPv4 address or network
     ├── SettingsError           a setting that is unknown, mistyped or out of range
+    ├── InputError              a file, or what stands in for it, that cannot be used
     ├── AwsError                AWS did not answer, or not as documented
     └── KernelError             the kernel refused a ruleset, a queue or a socket
 
@@ -53,6 +54,10 @@ class InvalidAddress(PolicyError):
 
 class SettingsError(DiscriminatError):
     """A setting that is unknown, of the wrong type, or out of range. The program refuses to start."""
+
+
+class InputError(DiscriminatError):
+    """A file that is missing or not what it should be, or nowhere to read from. The verb fails."""
 
 
 class AwsError(DiscriminatError):

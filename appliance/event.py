@@ -7,14 +7,13 @@ which the journal adds. An event is a plain dictionary of JSON values. Everythin
 """
 
 from datetime import date
-from typing import Any
 
 from appliance.address import Ipv4, format_ipv4
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import REASON_TEXT
 
-Event = dict[str, Any]
+Event = dict[str, object]
 
 FLOW_FIELDS = (
     "dhost",  # name of the destination, or its address where no name was seen

@@ -5,8 +5,6 @@ kernel's conntrack mark speaks for it. Nothing here reads the clock: `now` is mo
 """
 
 import enum
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from appliance.address import Ipv4
@@ -18,6 +16,8 @@ from appliance.wire.stream import Stream
 
 SEQUENCE_SPACE = 1 << 32
 ISN_BITS = 24  # as many bits of the client's initial sequence number as the conntrack mark has room for
+ISN_SPACE = 1 << ISN_BITS
+SLOTS = 4  # per second: how finely deadlines are told apart
 
 
 class State(enum.Enum):
@@ -38,7 +38,6 @@ class Flow:
         "base",
         "client",
         "client_expects",
-        "deadline",
         "greeting",
         "held",
         "hello",
@@ -51,6 +50,7 @@ class Flow:
         "server",
         "server_base",
         "server_from",
+        "slot",
         "state",
         "waiting_for",
     )
@@ -58,7 +58,7 @@ class Flow:
     def __init__(self, key: FlowKey, base: int, client: Stream) -> None:
         self.key = key
         self.state = State.HELLO
-        self.deadline = 0.0
+        self.slot = 0  # of the table's timers; 0: none
         self.base = base  # sequence number of the client's first octet
         self.client = client
         self.client_expects: int | None = None  # next sequence number the client wants from the server
@@ -71,13 +71,18 @@ class Flow:
         self.server_from = 0  # octets of the server's direction already dealt with
         self.greeting: Greeting | None = None  # an SSH server's identification, if it spoke first
         self.retried = False  # a HelloRetryRequest has been seen
-        self.held: list[tuple[int, bool]] = []  # (packet id, from the client), in order of arrival
+        self.held: list[tuple[int, int]] = []  # (packet id, its place: see `holding`), in order of arrival
         self.waiting_for: set[Fqdn] = set()
         self.look_ups = 0  # rounds of questions asked
 
     @property
     def is_decided(self) -> bool:
+        """Nothing is inspected any more; the flow is remembered for packets already queued."""
         return self.state is State.ALLOWED or self.state is State.DENIED
+
+    def has_isn(self, isn: int) -> bool:
+        """Tell whether these are the low ISN_BITS bits of the client's initial sequence number."""
+        return not (self.base - isn - 1) % ISN_SPACE
 
 
 def base_of(sequence: int, isn: int) -> int:
@@ -87,10 +92,9 @@ def base_of(sequence: int, isn: int) -> int:
         sequence: any sequence number of the flow near its start.
         isn: the low ISN_BITS bits of the client's initial sequence number, from the conntrack mark.
     """
-    space = 1 << ISN_BITS
-    offset = (sequence - isn - 1) & (space - 1)
-    if offset >= space >> 1:
-        offset -= space
+    offset = (sequence - isn - 1) % ISN_SPACE
+    if offset >= ISN_SPACE >> 1:
+        offset -= ISN_SPACE
     return (sequence - offset) % SEQUENCE_SPACE
 
 
@@ -109,6 +113,7 @@ class Limits:
     held_packets: int = 2048  # packets without a verdict, over all flows
     held_per_flow: int = 64  # packets
     stream_octets: int = 24576  # octets of either direction that are kept
+    stream_segments: int = 2048  # segments of either direction, repeated ones included
     hello_wait: float = 10.0  # seconds from the first segment to a complete hello
     look_up_wait: float = 5.0  # seconds for DNS or AWS to answer
     reply_wait: float = 60.0  # seconds from the hello to a complete reply
@@ -122,19 +127,21 @@ class Limits:
 
 
 class FlowTable:
-    """At most `limits.flows` flows by key, and their deadlines, oldest first."""
+    """At most `limits.flows` flows by key, oldest first, and their deadlines."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._flows: dict[FlowKey, Flow] = {}
         self._undecided: dict[Ipv4, int] = {}
-        # All waits of one length expire in the order they began, so each length needs a queue, not a heap.
-        self._timers: dict[float, deque[tuple[float, Flow]]] = {}
+        # A wheel: flows by the slot of time in which they expire. A flow is in one slot at most, so
+        # that a timer nobody waits for any more keeps no flow in memory.
+        self._slots: dict[int, dict[Flow, None]] = {}
 
     def __len__(self) -> int:
         return len(self._flows)
 
     def get(self, key: FlowKey) -> Flow | None:
+        """Return the flow with this key."""
         return self._flows.get(key)
 
     def client_is_full(self, client: Ipv4) -> bool:
@@ -143,6 +150,7 @@ class FlowTable:
 
     @property
     def is_full(self) -> bool:
+        """There is no room for another flow."""
         return len(self._flows) >= self._limits.flows
 
     def add(self, flow: Flow) -> None:
@@ -152,7 +160,7 @@ class FlowTable:
         self._undecided[client] = self._undecided.get(client, 0) + 1
 
     def settle(self, flow: Flow, state: State) -> None:
-        """Move an undecided flow to ALLOWED or DENIED and forget what is no longer needed."""
+        """Move an undecided flow to ALLOWED or DENIED."""
         flow.state = state
         client = flow.key[0]
         left = self._undecided[client] - 1
@@ -163,24 +171,38 @@ class FlowTable:
 
     def remove(self, flow: Flow) -> None:
         """Drop a decided flow."""
+        self._disarm(flow)
         if self._flows.get(flow.key) is flow:
             del self._flows[flow.key]
 
     def arm(self, flow: Flow, seconds: float, now: float) -> None:
-        """Let the flow expire `seconds` from now; an earlier deadline is forgotten."""
-        flow.deadline = now + seconds
-        timers = self._timers.get(seconds)
-        if timers is None:
-            timers = self._timers[seconds] = deque()
-        timers.append((flow.deadline, flow))
+        """Let the flow expire `seconds` from now, or a part of a slot later; an earlier deadline is forgotten."""
+        slot = int((now + seconds) * SLOTS) + 1
+        if flow.slot:
+            self._disarm(flow)
+        flow.slot = slot
+        flows = self._slots.get(slot)
+        if flows is None:
+            self._slots[slot] = {flow: None}
+        else:
+            flows[flow] = None
 
-    def expired(self, now: float) -> Iterator[Flow]:
-        """Yield each flow whose deadline has passed, once."""
-        for timers in self._timers.values():
-            while timers and timers[0][0] <= now:
-                deadline, flow = timers.popleft()
-                if flow.deadline == deadline and self._flows.get(flow.key) is flow:
-                    yield flow
+    def _disarm(self, flow: Flow) -> None:
+        flows = self._slots.get(flow.slot)
+        if flows is not None:
+            flows.pop(flow, None)
+            if not flows:
+                del self._slots[flow.slot]
+        flow.slot = 0
+
+    def expired(self, now: float) -> list[Flow]:
+        """Return the flows whose deadline has passed, earliest first; they have none until armed again."""
+        flows: list[Flow] = []
+        for slot in sorted(slot for slot in self._slots if slot <= now * SLOTS):
+            flows += self._slots.pop(slot)
+        for flow in flows:
+            flow.slot = 0
+        return flows
 
     def oldest(self) -> Flow:
         """Return the flow that has been in the table longest."""

@@ -44,6 +44,9 @@ class Gate:
         if not self._standing.lets_through(client, decision.reason):
             return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
         if packet.protocol == TCP:
+            fault = _fault_of_opening(packet)
+            if fault is not None:
+                return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, fault)]
             return [SetVerdict(packet_id, Verdict.PASS)]  # its hello is inspected, logged, and passes
         return [SetVerdict(packet_id, Verdict.ALLOW), *self._event(key, decision)]
 
@@ -57,13 +60,7 @@ class Gate:
             if quic and rules.reason is Reason.PROTOCOL_NOT_SUPPORTED:
                 return Decision(allow=False, reason=Reason.QUIC)
             return rules
-        if packet.flags & (SYN | ACK) != SYN:
-            return Decision(allow=False, reason=Reason.MID_STREAM)
-        if packet.payload:
-            return Decision(allow=False, reason=Reason.SYN_DATA)
-        if packet.has_md5:
-            return Decision(allow=False, reason=Reason.TCP_MD5)
-        return None
+        return _fault_of_opening(packet)
 
     def on_unreadable(self, packet_id: int, octets: bytes, fault: PacketError) -> list[Command]:
         """Deny a packet that cannot be inspected; log it if its addresses can be told."""
@@ -74,15 +71,12 @@ class Gate:
             commands += self._event((source, 0, destination, 0), decision)
         return commands
 
-    def on_stray(self, packet_id: int, key: FlowKey) -> list[Command]:
-        """Deny a segment with payload of a flow whose start this engine has not seen."""
-        decision = Decision(allow=False, reason=Reason.MID_STREAM)
-        return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
-
     # ---- clients not known yet -----------------------------------------------------------
 
     def _may_wait(self, client: Ipv4, now: float) -> bool:
         """Tell whether a packet of an unknown client may be held while AWS is asked."""
+        if self.held >= self._limits.held_packets:
+            return False
         if client in self._waiting:
             return len(self._waiting[client]) < self._limits.held_per_client
         if client in self._asked or len(self._asked) >= self._limits.unknown_clients:
@@ -118,3 +112,14 @@ class Gate:
             return []
         self._events_left -= 1
         return [self._standing.event("client", key, decision)]
+
+
+def _fault_of_opening(packet: Packet) -> Decision | None:
+    """Return why a segment may not open a flow, whoever its client and whatever its port."""
+    if packet.flags & (SYN | ACK) != SYN:
+        return Decision(allow=False, reason=Reason.MID_STREAM)
+    if packet.payload:
+        return Decision(allow=False, reason=Reason.SYN_DATA)
+    if packet.has_md5:
+        return Decision(allow=False, reason=Reason.TCP_MD5)
+    return None

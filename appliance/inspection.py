@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from appliance.errors import Malformed
 from appliance.reason import Reason
+from appliance.recall import Recall
 from appliance.wire import http, sniff, ssh, tls
 
 TLS_1_2 = 0x0303
@@ -37,6 +38,39 @@ class Greeting:
     detail: str = ""
     is_retry: bool = False  # a HelloRetryRequest: another ClientHello must follow
     is_final: bool = True  # False: a warning before the reply proper
+
+
+class Inspector:
+    """The functions below, with a memory: most hellos differ from an earlier one in nothing that counts."""
+
+    def __init__(self, *, allow_ech: bool) -> None:
+        self._allow_ech = allow_ech
+        self._hellos: Recall[Hello] = Recall(of_clients=True)
+        self._replies: Recall[Greeting] = Recall(of_clients=False)
+
+    def client(self, stream: bytes) -> Hello | None:
+        """Return what `inspect_client` does."""
+        hello = self._hellos.find(stream)
+        if hello is None:
+            hello = inspect_client(stream, allow_ech=self._allow_ech)
+            if hello is not None and hello.protocol == "tls" and hello.refusal is None:
+                self._hellos.remember(stream, hello.end, hello)
+        return hello
+
+    def second_hello(self, stream: bytes, start: int) -> Hello | None:
+        """Return what `inspect_second_hello` does."""
+        return inspect_second_hello(stream, start, allow_ech=self._allow_ech)
+
+    def server(self, protocol: str, stream: bytes, *, after_retry: bool = False) -> Greeting | None:
+        """Return what `inspect_server` does."""
+        if protocol != "tls" or after_retry:
+            return inspect_server(protocol, stream, after_retry=after_retry)
+        reply = self._replies.find(stream)
+        if reply is None:
+            reply = inspect_server(protocol, stream)
+            if reply is not None and reply.refusal is None and not reply.is_retry and reply.is_final:
+                self._replies.remember(stream, reply.end, reply)
+        return reply
 
 
 def inspect_client(stream: bytes, *, allow_ech: bool = False) -> Hello | None:
@@ -135,7 +169,11 @@ def inspect_server(protocol: str, stream: bytes, *, after_retry: bool = False) -
         after_retry: a HelloRetryRequest came before it.
     """
     try:
-        return _inspect_reply(stream, after_retry=after_retry) if protocol == "tls" else _inspect_server_identification(stream)
+        return (
+            _inspect_reply(stream, after_retry=after_retry)
+            if protocol == "tls"
+            else _inspect_server_identification(stream)
+        )
     except Malformed as fault:
         return Greeting(end=len(stream), refusal=Reason(fault.code), detail=fault.message)
 

@@ -1,14 +1,11 @@
 """Lint: everything about the annotations of some Security Groups that their author should know.
 
-Two levels. A *rejection* grants nothing: the appliance refuses it, or AWS would refuse the description that holds
-it (which what AWS returned never shows, but a file made by a tool may). A *warning* works as it is written, but
-perhaps not as it was meant. Rejections are those of the policy that the appliance would compile, word for word.
-
+What the appliance rejects is asked of the policy that it would compile, so that both say the same, word for word.
 Everything here is pure; `today` is the date in UTC.
+
 Source: EC2 API, IpRange (255 characters, and which). SEE_THRU_LONG is ours.
 """
 
-import enum
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,67 +19,13 @@ from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
 from appliance.policy.policy import compile_policy
 from appliance.policy.reach import reach_of
 from appliance.policy.shape import object_to
+from appliance.report import Check, Finding, Report
 
 DESCRIPTION_MAX = 255  # characters
 SEE_THRU_LONG = 365  # days
 
 _REFUSED_BY_AWS = re.compile(r"[^a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]+")
 _SHOWN = 3  # names or networks in one message; the others are counted
-
-
-class Check(enum.StrEnum):
-    """What was looked for. The values are part of what `check --json` prints: add members, never rename them."""
-
-    ANNOTATION = "annotation"
-    AWS_CHARACTER = "aws_character"
-    AWS_LENGTH = "aws_length"
-    AWS_DUPLICATE = "aws_duplicate"
-    NARROW_REACH = "narrow_reach"
-    NAME_REPEATED = "name_repeated"
-    SEE_THRU_ENDED = "see_thru_ended"
-    SEE_THRU_LONG = "see_thru_long"
-    SEE_THRU_REPEATED = "see_thru_repeated"
-    GROUP_UNWORN = "group_unworn"
-
-
-REJECTIONS = frozenset({Check.ANNOTATION, Check.AWS_CHARACTER, Check.AWS_LENGTH, Check.AWS_DUPLICATE})
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found. `rule`: its reference, empty for what concerns the whole group, as is the fault's text then."""
-
-    check: Check
-    gid: str
-    group: str
-    rule: str
-    fault: Fault
-
-    @property
-    def level(self) -> str:
-        """Either `rejected` or `warning`."""
-        return "rejected" if self.check in REJECTIONS else "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All that was found, in the order of the groups and their rules.
-
-    `annotated`: groups with an annotation, or with what was meant to be one. `names`: different ones that are listed.
-    """
-
-    groups: int
-    annotated: int
-    names: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def rejected(self) -> int:
-        return sum(finding.check in REJECTIONS for finding in self.findings)
-
-    @property
-    def warnings(self) -> int:
-        return len(self.findings) - self.rejected
 
 
 _Found = tuple[Check, str, Fault]  # with the rule's reference
@@ -129,7 +72,7 @@ def lint(inventory: Inventory, today: date, *, with_interfaces: bool) -> Report:
         found += _duplicates(group, described)
         found += _narrow(group, listings)
         found += _repeated(listings)
-        found += _repeated_see_thru(described)
+        found += _repeated_see_thru(described, today)
         if with_interfaces and group.id not in worn:
             hint = "attach it to the interfaces it was written for; so far it does nothing"
             found.append((Check.GROUP_UNWORN, "", Fault("no network interface wears this group", hint, "", (0, 0))))
@@ -240,13 +183,13 @@ def _see_thru(egress: EgressRule, description: Description, today: date) -> Iter
                 yield Check.SEE_THRU_LONG, egress.reference, Fault(message, hint, egress.description, annotation.span)
 
 
-def _repeated_see_thru(described: Iterable[tuple[EgressRule, Description]]) -> Iterator[_Found]:
+def _repeated_see_thru(described: Iterable[tuple[EgressRule, Description]], today: date) -> Iterator[_Found]:
     """Yield the see-thru dates of a group that a later one makes meaningless."""
     grants = [(each, egress) for egress, said in described for each in said.annotations if isinstance(each, SeeThru)]
     latest = max((grant.until for grant, _ in grants), default=None)
     last = next(((grant, egress) for grant, egress in grants if grant.until == latest), None)
     for grant, egress in grants:
-        if last is not None and grant is not last[0]:
+        if last is not None and grant is not last[0] and grant.until >= today:
             message = f"the date that counts in this group is {latest}, in {last[1].reference}"
             fault = Fault(message, "remove this one", egress.description, grant.span)
             yield Check.SEE_THRU_REPEATED, egress.reference, fault
@@ -264,58 +207,3 @@ def _some(items: Iterable[object]) -> str:
     texts = [str(item) for item in items]
     shown = ", ".join(texts[:_SHOWN])
     return f"{shown} and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else shown
-
-
-# How it is shown
-
-
-def render_report(report: Report) -> str:
-    """Return the report for people: a paragraph for each finding, and the summary in the last line."""
-    paragraphs = [_render_finding(finding) for finding in report.findings]
-    if not report.annotated:
-        paragraphs.append("no egress rule is annotated: the appliance would let nothing out")
-    counts = (
-        _count(report.groups, "group"),
-        _count(report.names, "name"),
-        f"{report.rejected} rejected",
-        _count(report.warnings, "warning"),
-    )
-    return "\n\n".join([*paragraphs, ", ".join(counts)]) + "\n"
-
-
-def report_document(report: Report) -> dict[str, object]:
-    """Return the report for programs, as JSON values."""
-    return {
-        "groups": report.groups,
-        "annotated": report.annotated,
-        "names": report.names,
-        "rejected": report.rejected,
-        "warnings": report.warnings,
-        "findings": [
-            {
-                "level": finding.level,
-                "check": finding.check.value,
-                "gid": finding.gid,
-                "group": finding.group,
-                "rule": finding.rule,
-                "message": finding.fault.message,
-                "hint": finding.fault.hint,
-                "description": finding.fault.text,
-                "start": finding.fault.span[0],
-                "end": finding.fault.span[1],
-            }
-            for finding in report.findings
-        ],
-    }
-
-
-def _render_finding(finding: Finding) -> str:
-    named = f"{finding.gid} ({finding.group})" if finding.group else finding.gid
-    place = f"{named}, {finding.rule}" if finding.rule else named
-    fault = finding.fault
-    body = fault.render() if fault.text else f"{fault.message}\nhint: {fault.hint}"
-    return "\n  ".join([f"{finding.level}: {place}", *body.splitlines()])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

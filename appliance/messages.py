@@ -75,9 +75,10 @@ class WantClient:
 
 @dataclass(frozen=True, slots=True)
 class FlowLines:
-    """Flow events, rendered as JSON lines, of about one time: milliseconds since 1970."""
+    """Flow events, rendered as so many JSON lines, of about one time: milliseconds since 1970."""
 
-    lines: tuple[bytes, ...]
+    lines: bytes
+    count: int
     millis: int
 
 

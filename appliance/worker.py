@@ -5,23 +5,23 @@ the time. Whatever goes wrong here ends closed: a packet the engine fails on is 
 process dies the kernel drops what it held and all that follows, until another one binds the queue.
 """
 
-import asyncio
 import contextlib
 import errno
+import gc
 import os
+import select
 import signal
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from netfilterqueue import NetfilterQueue
 from netfilterqueue import Packet as QueuedPacket
 
 from appliance.command import Command, Emit, LookUpClient, Resolve, SendReset, SetVerdict, Verdict
-from appliance.edge.channel import Channel
+from appliance.edge.channel import WorkerChannel
 from appliance.edge.journal import render
 from appliance.edge.netfilter import STATE_SHIFT, Mark, isn_of
 from appliance.engine import Engine, Origin
@@ -47,6 +47,8 @@ STATISTICS = 1.0  # seconds between two reports
 QUEUE_LENGTH = 8192  # packets the kernel keeps for us, held ones included
 QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
 BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
+BUSY = 1000.0  # packets a second from which on the worker lets some gather before it wakes up
+PAUSE = 0.0005  # seconds for packets to gather while busy: a wake-up costs more than a packet
 
 ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
 MARKS = {
@@ -77,7 +79,7 @@ class _BurstSocket(socket.socket):
 class Worker:
     """Serves one queue until told to stop, or until the supervisor is gone."""
 
-    def __init__(self, configuration: Configure, channel: Channel) -> None:
+    def __init__(self, configuration: Configure, channel: WorkerChannel) -> None:
         self._channel = channel
         self._isn_reversed = configuration.isn_reversed
         self._engine = Engine(
@@ -90,6 +92,7 @@ class Worker:
         self._packets: dict[int, QueuedPacket] = {}  # those without a verdict, by the queue's number
         self._events: list[tuple[Event, float]] = []
         self._seen = self._logged = self._lost = self._errors = 0
+        self._drained_by: float | None = None  # when to exit at the latest, once told to
         self._resets = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self._resets.setblocking(False)
         self._resets.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, Mark.RESET.bits)
@@ -99,35 +102,41 @@ class Worker:
             self._queue.bind(configuration.queue, self._on_queued, max_len=QUEUE_LENGTH, sock_len=QUEUE_OCTETS)
         self._source = _BurstSocket(self._queue.get_fd())
 
-    async def serve(self) -> None:
-        """Run until told to stop."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._queue.get_fd(), self._on_readable)
-        tasks = [
-            loop.create_task(self._every(TICK, self._tick)),
-            loop.create_task(self._every(FLUSH, self._flush)),
-            loop.create_task(self._every(STATISTICS, self._report)),
-        ]
-        try:
-            await self._obey()
-        except EOFError:
-            return  # the supervisor is gone; exiting closes the queue
-        finally:
-            for task in tasks:
-                task.cancel()
-            loop.remove_reader(self._queue.get_fd())
+    def serve(self) -> None:
+        """Run until told to stop and nothing is held, or until the supervisor is gone."""
+        poller = select.poll()
+        poller.register(self._queue.get_fd(), select.POLLIN)
+        poller.register(self._channel, select.POLLIN)
+        tick_at = flush_at = report_at = time.monotonic()
+        seen_at_tick = 0
+        is_busy = False
+        while self._drained_by is None or (self._engine.held and time.monotonic() < self._drained_by):
+            ready = poller.poll(FLUSH * 1000)
+            now = time.monotonic()
+            for descriptor, _ in ready:
+                if descriptor == self._channel.fileno():
+                    self.obey(self._channel.receive(), now)
+                else:
+                    self._source.left = BURST
+                    self._queue.run_socket(self._source)
+            if now >= tick_at:
+                is_busy = self._seen - seen_at_tick > BUSY * TICK
+                seen_at_tick, tick_at = self._seen, now + TICK
+                self._carry_out(self._engine.on_tick(now, _today()))
+            if now >= flush_at or len(self._events) >= FLUSH_EVENTS:
+                flush_at = now + FLUSH
+                self._flush()
+            if now >= report_at:
+                report_at = now + STATISTICS
+                self._report()
+            if is_busy:
+                time.sleep(PAUSE)
         self._flush()
         self._report()
         self._queue.unbind()
-        await self._channel.drain()
+        self._channel.drain(STATISTICS)
 
     # ---- packets -------------------------------------------------------------------------
-
-    def _on_readable(self) -> None:
-        self._source.left = BURST
-        self._queue.run_socket(self._source)
-        if len(self._events) >= FLUSH_EVENTS:
-            self._flush()
 
     def _on_queued(self, packet: QueuedPacket) -> None:
         mark = packet.mark
@@ -180,24 +189,16 @@ class Worker:
         with contextlib.suppress(OSError):
             self._resets.sendto(octets, (socket.inet_ntoa(reset.destination.to_bytes(4)), 0))
 
-    # ---- time, log, orders ---------------------------------------------------------------
-
-    async def _every(self, seconds: float, action: Callable[[], None]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            action()
-
-    def _tick(self) -> None:
-        self._carry_out(self._engine.on_tick(time.monotonic(), _today()))
+    # ---- log, orders ---------------------------------------------------------------------
 
     def _flush(self) -> None:
         if not self._events:
             return
         events, self._events = self._events, []
-        lines = tuple(render(event, when) for event, when in events)
-        self._logged += len(lines)
-        if not self._channel.send(FlowLines(lines, int(events[-1][1] * 1000)), droppable=True):
-            self._lost += len(lines)
+        self._logged += len(events)
+        lines = b"".join([render(event, when) for event, when in events])
+        if not self._channel.send(FlowLines(lines, len(events), int(events[-1][1] * 1000)), droppable=True):
+            self._lost += len(events)
 
     def _report(self) -> None:
         statistics = Statistics(
@@ -211,11 +212,9 @@ class Worker:
         )
         self._channel.send(statistics, droppable=True)
 
-    async def _obey(self) -> None:
-        """Carry out the supervisor's messages until it says stop."""
-        while True:
-            message = await self._channel.receive()
-            now = time.monotonic()
+    def obey(self, messages: list[object], now: float) -> None:
+        """Carry out the supervisor's messages."""
+        for message in messages:
             match message:
                 case NewPolicy(policy):
                     self._carry_out(self._engine.on_policy(policy, now))
@@ -226,23 +225,11 @@ class Worker:
                 case ClientAnswered(client):
                     self._carry_out(self._engine.on_client(client, now))
                 case Stop(seconds):
-                    await self._drain(seconds)
-                    return
-
-    async def _drain(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self._engine.held and time.monotonic() < deadline:
-            await asyncio.sleep(TICK / 5)
+                    self._drained_by = now + seconds
 
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-async def _serve(end: socket.socket) -> None:
-    channel = await Channel.open(end)
-    configuration = await channel.receive()
-    await Worker(configuration, channel).serve()
 
 
 def work(descriptor: int) -> None:
@@ -254,5 +241,12 @@ def work(descriptor: int) -> None:
     # A service manager signals the whole group; the supervisor tells us when it is time.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    asyncio.run(_serve(socket.socket(fileno=descriptor)))
+    # Flows make no cycles, so the collector would find nothing, in a table of ten thousand.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    channel = WorkerChannel(socket.socket(fileno=descriptor))
+    with contextlib.suppress(EOFError):  # the supervisor is gone; exiting closes the queue
+        configuration, *messages = channel.wait()
+        worker = Worker(configuration, channel)
+        worker.obey(messages, time.monotonic())
+        worker.serve()

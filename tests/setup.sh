@@ -53,7 +53,7 @@ quietly() { # a command: its output is shown only when it fails
 # is none, the first that lacks only what packages can add.
 find_python() {
     local candidate incomplete=
-    for candidate in python3.13 python3.12 python3.11 python3 /usr/bin/python3; do
+    for candidate in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do
         "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
         if lacks_of_python "$candidate" | grep -q .; then
             # packages can only complete the distribution's own

@@ -1,12 +1,20 @@
 """What the documents say is so: verbs, targets, links, sizes and sample log lines."""
 
+import ast
 import json
 import re
 import subprocess
 import sys
+import tomllib
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+
+from appliance.edge.journal import render
+from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
+from appliance.reason import REASON_TEXT, Reason
+from tests.readme import fill
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,10 +26,19 @@ TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
 VERBS = {"run", "check", "explain"}
 
 
-def discriminat(*arguments: str) -> str:
-    """Return what the installed program prints."""
-    program = Path(sys.executable).with_name("discriminat")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+def discriminat(*arguments: str, status: int = 0) -> str:
+    """Return what the program prints, after it has exited with this status."""
+    command = [sys.executable, "-m", "appliance", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (status, "")
+    return done.stdout
+
+
+def test_the_command_is_the_program() -> None:
+    """Installing the package brings the command `discriminat`."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+    assert scripts == {"discriminat": "appliance.cli:main"}
 
 
 @pytest.mark.subprocesses
@@ -53,7 +70,7 @@ def test_targets_and_verbs_in_documents_exist(document: Path) -> None:
     """Whatever a document tells to type is there to be typed."""
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", document.read_text(), re.DOTALL))
 
-    assert set(re.findall(r"\bmake ([a-z-]+)", code)) <= TARGETS
+    assert set(re.findall(r"(?:^|`|\$ )make ([a-z-]+)", code, re.MULTILINE)) <= TARGETS
     assert set(re.findall(r"(?:^|`|\$ )discriminat ([a-z]+)", code, re.MULTILINE)) <= VERBS
 
 
@@ -71,13 +88,73 @@ def test_a_page_at_most(name: str) -> None:
     assert len((ROOT / name).read_text().splitlines()) <= ONE_PAGE
 
 
-def test_log_lines_in_readme_are_events() -> None:
-    """README shows an allowed and a disallowed flow, as JSON lines with the time first."""
-    lines = [line for line in README.splitlines() if line.startswith('{"time"')]
-    events = [json.loads(line) for line in lines]
+LOG_LINES = [line for line in README.splitlines() if line.startswith('{"time"')]
 
-    assert {"allowed", "disallowed"} <= {event["outcome"] for event in events}
-    assert all(next(iter(event)) == "time" for event in events)
+
+def test_log_lines_in_readme_show_both_outcomes() -> None:
+    """README shows an allowed and a disallowed flow."""
+    assert [json.loads(line)["outcome"] for line in LOG_LINES] == ["allowed", "disallowed"]
+
+
+@pytest.mark.parametrize("line", LOG_LINES, ids=["allowed", "disallowed"])
+def test_log_lines_in_readme_are_what_the_program_writes(line: str) -> None:
+    """The fields, their order, the text of the reason and every octet of the line are those of a real one."""
+    event = json.loads(line)
+    when = datetime.fromisoformat(event.pop("time")).timestamp()
+
+    assert [field for field in FLOW_FIELDS if field in event] == list(event)
+    assert event["reason"].startswith(REASON_TEXT[Reason(event["code"])])
+    assert render(event, when).decode() == f"{line}\n"
+
+
+def test_generated_parts_of_readme_are_up_to_date() -> None:
+    """The tables of reasons and settings are those of the code: python -m tests.readme writes them."""
+    assert fill(README) == README
+
+
+def test_readme_names_every_field_of_the_logs() -> None:
+    """Who queries the logs finds each field in README."""
+    assert [field for field in ("time", *FLOW_FIELDS, *CONFIG_FIELDS) if f"`{field}`" not in README] == []
+
+
+def test_readme_names_every_field_of_healthz() -> None:
+    """Who looks at /healthz at night finds each field in README."""
+    tree = ast.parse((ROOT / "appliance/app.py").read_text())
+    report = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "report")
+    keys = {key.value for node in ast.walk(report) if isinstance(node, ast.Dict) for key in node.keys}
+
+    assert {key for key in keys if f"`{key}`" not in README} == set()
+    assert keys >= {"status", "clients", "queue_drops"}
+
+
+@pytest.mark.subprocesses
+def test_check_prints_what_readme_shows(tmp_path: Path) -> None:
+    """The sample output of `discriminat check` is its output."""
+    rules = [
+        (443, "0.0.0.0/0", "discriminat:tsl:api.example.com"),
+        (443, "0.0.0.0/1", "discriminat:tls:a.example.com, b.example.com"),
+        (8443, "0.0.0.0/1", "discriminat:tls:files.example.com"),
+    ]
+    permissions = [
+        {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": cidr, "Description": text}]}
+        for port, cidr, text in rules
+    ]
+    group = {"GroupId": "sg-0a1b2c3d4e5f60718", "GroupName": "web", "IpPermissionsEgress": permissions}
+    saved = tmp_path / "groups.json"
+    saved.write_text(json.dumps({"SecurityGroups": [group]}))
+
+    shown = re.search(r"\$ discriminat check --security-groups groups.json\n(.*?)```", README, re.DOTALL)
+
+    assert shown is not None
+    assert discriminat("check", "--security-groups", str(saved), status=1) == shown[1]
+
+
+def test_readme_is_read_because_it_is_short() -> None:
+    """README is about 300 lines, its first screen about 50."""
+    lines = README.splitlines()
+
+    assert len(lines) <= 330
+    assert lines.index("## Numbers") <= 55
 
 
 def test_make_help_is_the_default_and_lists_every_target() -> None:

@@ -14,13 +14,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 try:
     from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 except ModuleNotFoundError:  # before 3.1
     from pythonjsonlogger.jsonlogger import JsonEncoder, JsonFormatter  # type: ignore[attr-defined]
 
 # Compact, as CloudWatch charges by the octet; ASCII, so that no name can forge a line or confuse a terminal.
-_encode = JsonEncoder(separators=(",", ":"), ensure_ascii=True).encode
+_encode_ascii = JsonEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
+def _encode(fields: Mapping[str, object]) -> str:
+    try:
+        line = orjson.dumps(fields)  # four times as fast as the standard library, but not for every number and text
+    except TypeError:
+        return _encode_ascii(fields)
+    return line.decode("ascii") if line.isascii() else _encode_ascii(fields)
 
 
 class _EventFormatter(JsonFormatter):

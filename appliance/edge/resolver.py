@@ -107,22 +107,31 @@ class Resolver:
 
         Args:
             name: the name asked for.
-            fresh: do not trust memory, unless this very name was asked for less than a second ago.
+            fresh: do not trust memory. Where the name was asked for less than `same_name` ago, this waits for the
+                rest of it: the one who asks may have seen a later answer than we have (D1, D3).
 
         Returns:
-            The answer; `error` says why it has no addresses. Never later than the total timeout.
+            The answer; `error` says why it has no addresses. Never later than `same_name` and the total timeout.
         """
+        began = asyncio.get_running_loop().time()
         remembered = self._recent.get(name)
+        wait = 0.0
         if remembered is not None:
             answer, learnt = remembered
-            age = asyncio.get_running_loop().time() - learnt
-            if age < (self._limits.same_name if fresh else answer.ttl):
+            if not fresh and began - learnt < answer.ttl:
                 return answer
+            wait = learnt + self._limits.same_name - began
         task = self._in_flight.get(name)
         if task is None and self._urgent >= self._limits.urgent_concurrency:
             return Answer(name, (), self._limits.negative_floor, OVERLOADED)
         self._urgent += 1
         try:
+            if task is None and wait > 0:
+                await asyncio.sleep(wait)
+                remembered = self._recent.get(name)
+                if remembered is not None and remembered[1] > began:
+                    return remembered[0]  # somebody else has asked meanwhile
+                task = self._in_flight.get(name)
             # Shielded: a waiter that gives up must not take the answer away from the others.
             return await asyncio.shield(task or self._start(name))
         finally:

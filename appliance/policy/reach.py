@@ -28,10 +28,12 @@ class Reach:
 
     @property
     def is_everywhere(self) -> bool:
+        """Whether no IPv4 address is left out."""
         return sum(network.size for network in self.networks) == _ALL_ADDRESSES
 
     @property
     def is_nowhere(self) -> bool:
+        """Whether nothing is let out."""
         return not self.networks and not self.unread
 
     def includes(self, address: Ipv4) -> bool | None:

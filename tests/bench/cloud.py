@@ -208,7 +208,11 @@ def _serve(listener: socket.socket, answer: Answer) -> ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(listener.getsockname(), Handler, bind_and_activate=False)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing: a box that is taken down cuts its connections."""
+
+    server = Server(listener.getsockname(), Handler, bind_and_activate=False)
     server.daemon_threads = True
     server.socket.close()
     server.socket = listener

@@ -29,7 +29,7 @@ LOOK_UP_WAIT: Final = 240.0  # seconds until every listed name has been looked u
 
 
 class NotReady(Exception):
-    """The appliance did not become healthy; the text holds the end of its output."""
+    """A system does not do what it is there for; the text says what, and may hold the end of its output."""
 
 
 class HealthTest(Protocol):

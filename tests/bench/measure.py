@@ -30,6 +30,7 @@ class Sample:
 
     rate: float  # connections per second
     cpu_us: float  # processor time per connection, microseconds, whole machine
+    processes_us: float  # of that, what the system's own processes used in user and system mode
     busy: float  # processors in use
     foreign: float  # processors that others used
     failures: int
@@ -59,14 +60,19 @@ class Meter:
     def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience  # seconds left
 
-    def measure(self, run: Callable[[], Load]) -> Sample:
-        """Run a load; if others disturbed it, once more, and return the calmer result."""
+    def measure(self, run: Callable[[], Load], pids: Iterable[int]) -> Sample:
+        """Run a load; if others disturbed it, once more, and return the calmer result.
+
+        Args:
+            run: produces the load.
+            pids: processes of the system under test; their descendants count as well.
+        """
         samples: list[Sample] = []
         while not samples or (samples[-1].foreign > QUIET and len(samples) < ATTEMPTS and self._patience > 0):
             self.wait_for_quiet()
             if samples:
                 self._patience -= samples[-1].seconds
-            samples.append(_measure_once(run))
+            samples.append(_measure_once(run, set(pids)))
         return min(samples, key=lambda sample: sample.foreign)
 
     def wait_for_quiet(self) -> None:
@@ -81,16 +87,17 @@ class Meter:
             self._patience -= QUIET_SPAN
 
 
-def _measure_once(run: Callable[[], Load]) -> Sample:
-    before = Usage.now()
+def _measure_once(run: Callable[[], Load], pids: set[int]) -> Sample:
+    before, own = Usage.now(), _seconds_of(_family(pids))
     load = run()
-    after = Usage.now()
+    after, own = Usage.now(), _seconds_of(_family(pids)) - own
     busy = after.machine - before.machine
     foreign = (after.processes - before.processes) - (after.ours - before.ours)
     span = after.when - before.when
     return Sample(
         rate=load.completed / load.seconds,
         cpu_us=busy * 1e6 / max(load.completed, 1),
+        processes_us=own * 1e6 / max(load.completed, 1),
         busy=busy / span,
         foreign=max(0.0, foreign / span),
         failures=load.failures,
@@ -100,21 +107,27 @@ def _measure_once(run: Callable[[], Load]) -> Sample:
 
 def resident_mib(pids: Iterable[int]) -> float:
     """Return the resident memory of processes and all their descendants; pages they share count in each."""
-    parents = {pid: _stat(pid) for pid in _all_pids()}
-    family = set(pids)
-    while more := {pid for pid, stat in parents.items() if stat and int(stat[1]) in family} - family:
-        family |= more
-    return sum(int(stat[21]) for pid in family if (stat := parents.get(pid))) * PAGE / 2**20
+    return sum(int(stat[21]) for pid in _family(set(pids)) if (stat := _stat(pid))) * PAGE / 2**20
 
 
 def _our_seconds() -> float:
     """Processor time of every process in the enclosure, and of those that have ended."""
-    seconds = 0.0
-    for pid in _all_pids():
-        if stat := _stat(pid):
-            seconds += (int(stat[11]) + int(stat[12])) * TICK
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds + ended.ru_utime + ended.ru_stime
+    return _seconds_of(_all_pids()) + ended.ru_utime + ended.ru_stime
+
+
+def _seconds_of(pids: Iterable[int]) -> float:
+    """Return the processor time of processes, user and system."""
+    return sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid))) * TICK
+
+
+def _family(pids: set[int]) -> set[int]:
+    """Return processes with all their descendants."""
+    stats = {pid: _stat(pid) for pid in _all_pids()} if pids else {}
+    family = set(pids)
+    while more := {pid for pid, stat in stats.items() if stat and int(stat[1]) in family} - family:
+        family |= more
+    return family
 
 
 def _all_pids() -> list[int]:

@@ -64,6 +64,9 @@ class Results:
             "cpu_us_per_conn": {
                 name: round(_median(s.cpu_us for s in samples), 1) for name, samples in self.rates.items()
             },
+            "processes_us_per_conn": {
+                name: round(_median(s.processes_us for s in samples), 1) for name, samples in self.rates.items()
+            },
             "bulk_gbps": {name: round(_median(values), 2) for name, values in self.bulk.items()},
             "iperf3_gbps": {name: round(_median(values), 2) for name, values in self.iperf3.items()},
             "rss_mib": {name: round(value, 1) for name, value in self.resident.items()},

@@ -7,6 +7,7 @@ lab, beyond the standard AWS endpoint variables.
 
 import http.client
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,15 @@ class Appliance:
             self.process.wait()
             self.process = None
 
+    def wipe(self) -> None:
+        """End the program and take away all that it leaves behind: rules, tracked connections, logs, spool."""
+        self.stop()
+        self.namespace.nft("flush ruleset")
+        self.namespace.run("conntrack", "-F")
+        for folder in (self.logs, self.directory / "spool"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.output.unlink(missing_ok=True)
+
     @contextmanager
     def plain_nat(self) -> Iterator[None]:
         """Make the kernel alone do the NAT, for the duration of a block."""
@@ -164,6 +174,10 @@ class Appliance:
             return 0, str(error)
         finally:
             connection.close()
+
+    def details(self) -> dict[str, Any]:
+        """Return what the health page says, whatever its status."""
+        return dict(json.loads(self.health()[1]))
 
     def wait_healthy(self, timeout: float = START_TIMEOUT) -> None:
         """Return once the health page says 200."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import enclosure
+from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab
+from tests.lab.story import SHORT_WAITS
 
 OBSTACLE = enclosure.obstacle()
 
@@ -35,3 +37,11 @@ def lab() -> Iterator[Lab]:
         pytest.skip(f"no namespaces: {OBSTACLE}")
     with Lab.start() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def appliance(lab: Lab) -> Iterator[Appliance]:
+    """The appliance running, with short waits; every module begins with empty logs and a kernel without rules."""
+    lab.appliance.start(SHORT_WAITS)
+    yield lab.appliance
+    lab.appliance.wipe()

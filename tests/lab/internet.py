@@ -96,10 +96,11 @@ class Internet:
         port: int = 443,
         greeting: bytes = b"",
         reply: bytes = b"",
+        after: int = 1,
         close: bool = False,
     ) -> Server:
         """Start a server of fixed octets; with neither greeting nor reply, one that never answers."""
-        return self._listen(name, address, port, speak_lines(greeting=greeting, reply=reply, close=close))
+        return self._listen(name, address, port, speak_lines(greeting=greeting, reply=reply, after=after, close=close))
 
     def ssh(self, name: str, *, address: str = "", port: int = 22) -> Server:
         """Start a real sshd, which `ssh_options` of this object let one log in to as SSH_USER."""

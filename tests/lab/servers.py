@@ -144,13 +144,14 @@ def speak_tls(name: str, context: ssl.SSLContext) -> Conversation:
     return conversation
 
 
-def speak_lines(*, greeting: bytes = b"", reply: bytes = b"", close: bool = False) -> Conversation:
-    """Fixed octets: a greeting at once, a reply to the first thing heard; then silence, or the end."""
+def speak_lines(*, greeting: bytes = b"", reply: bytes = b"", after: int = 1, close: bool = False) -> Conversation:
+    """Fixed octets: a greeting at once, a reply once `after` octets were heard; then silence, or the end."""
 
     async def conversation(connection: Connection) -> None:
         if greeting:
             await connection.send(greeting)
-        await connection.receive()
+        while len(connection.octets) < after:
+            await connection.receive()
         if reply:
             await connection.send(reply)
         while not close:

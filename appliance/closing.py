@@ -1,0 +1,110 @@
+"""The closing: how the inspection of a flow ends, allowed or denied, and what is logged about it.
+
+Everything here is pure. After the end a flow is remembered for a while, for packets of it that were
+queued before the kernel knew; they get no more than they need (evasion X3: the next connection may
+have the same ports and numbers).
+"""
+
+from dataclasses import replace
+
+from appliance.command import Command, Verdict
+from appliance.event import add_request
+from appliance.flow import Flow, FlowTable, Limits, State, offset_of
+from appliance.holding import Holding, resets
+from appliance.inspection import Greeting
+from appliance.judge import no
+from appliance.policy.decision import Decision
+from appliance.reason import Reason
+from appliance.standing import Standing
+from appliance.waiting import Waiting
+from appliance.wire.ip import Packet
+from appliance.wire.sniff import sniff
+
+
+class Closing:
+    """Ends flows: tells the log and both ends, and gives up what is held."""
+
+    __slots__ = ("_flows", "_holding", "_limits", "_standing", "_waiting")
+
+    def __init__(
+        self, standing: Standing, flows: FlowTable, holding: Holding, waiting: Waiting, limits: Limits
+    ) -> None:
+        self._standing = standing
+        self._flows = flows
+        self._holding = holding
+        self._waiting = waiting
+        self._limits = limits
+
+    def allow(self, flow: Flow, greeting: Greeting, now: float, out: list[Command]) -> None:
+        """Open the flow for good: both sides agree."""
+        out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting.version))
+        self._finish(flow, State.ALLOWED, now, out)
+
+    def deny(
+        self, flow: Flow, side: str, decision: Decision, now: float, out: list[Command], *, version: str = ""
+    ) -> None:
+        """Log a refusal and end the flow, unless see-thru lets it pass."""
+        self._log(flow, side, decision, version, out)
+        if self._standing.lets_through(flow.key[0], decision.reason):
+            self._finish(flow, State.ALLOWED, now, out)
+            return
+        out += resets(flow)
+        self._finish(flow, State.DENIED, now, out)
+
+    def supersede(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Forget a flow whose ports a new connection uses. A reset would hit the new one."""
+        if not flow.is_decided:
+            side, reason = ("server", Reason.SERVER_TIMEOUT) if flow.ruling else ("client", Reason.HELLO_TIMEOUT)
+            self._log(flow, side, no(reason, detail="another connection took its ports"), "", out)
+            self._finish(flow, State.DENIED, now, out)
+        self._flows.remove(flow)
+
+    def verdict_after(self, flow: Flow, packet: Packet, *, from_client: bool) -> Verdict:
+        """Return the verdict on a packet of a decided flow that was queued before the kernel knew.
+
+        Never ALLOW: another connection with the same ports and the same initial sequence number may
+        have begun since. What it sends passes as far as it says the same as the one that was inspected.
+        """
+        if flow.state is State.DENIED:
+            return Verdict.DROP
+        if from_client:
+            offset = offset_of(packet.sequence, flow.base)
+            inspected = flow.client.contiguous[max(offset, 0) : flow.hello_end]
+            if offset < 0 or packet.payload[: len(inspected)] != inspected[: len(packet.payload)]:
+                return Verdict.DENY
+        return Verdict.PASS
+
+    def _log(self, flow: Flow, side: str, decision: Decision, version: str, out: list[Command]) -> None:
+        hello = flow.hello
+        if side == "server":
+            out.append(self._server_event(flow, decision, version))
+        elif hello is None:
+            protocol = sniff(flow.client.contiguous) or "unknown"
+            out.append(self._standing.event("client", flow.key, decision, protocol=protocol))
+        else:
+            emit = self._standing.event("client", flow.key, decision, protocol=hello.protocol, version=hello.version)
+            if hello.request is not None:
+                add_request(emit.event, hello.request.method, hello.request.path, hello.request.user_agent)
+            out.append(emit)
+
+    def _server_event(self, flow: Flow, decision: Decision, version: str) -> Command:
+        """Return the event about the server's side; the rule it goes by is the client's."""
+        if flow.ruling is not None:
+            ruling = flow.ruling
+            decision = replace(decision, name=ruling.name, gid=ruling.gid, rule=ruling.rule)
+        if flow.hello is not None:
+            protocol = flow.hello.protocol
+        else:
+            protocol = "ssh" if flow.server is not None and flow.server.contiguous.startswith(b"SSH-") else "unknown"
+        return self._standing.event("server", flow.key, decision, protocol=protocol, version=version)
+
+    def _finish(self, flow: Flow, state: State, now: float, out: list[Command]) -> None:
+        """Give up what is held; remember the flow for the packets of it that are queued already."""
+        marked = bool(flow.held) or state is State.DENIED
+        self._holding.release(flow, Verdict.ALLOW if state is State.ALLOWED else Verdict.DROP, out)
+        self._waiting.forget(flow)
+        self._flows.settle(flow, state)
+        if marked:
+            self._flows.arm(flow, self._limits.linger, now)
+        else:
+            self._flows.remove(flow)  # no packet told the kernel: the next one is looked at afresh

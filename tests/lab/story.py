@@ -1,0 +1,94 @@
+"""Story: what every end-to-end test asks. Did it pass? What does the log say? What did the server see?"""
+
+from typing import Any
+
+from tests.hellos import client_hello, client_stream
+from tests.lab.appliance import Config, Event
+from tests.lab.lab import Lab, wait_until
+from tests.lab.security_group import Group, Rule, egress
+from tests.lab.servers import Server
+from tests.lab.workload import Workload
+
+SHORT_WAITS: Config = {
+    "policy": {"poll_interval": 0.5},
+    "engine": {"hello_wait": 2.0, "reply_wait": 2.0, "look_up_wait": 2.0},
+}
+
+
+def tls(*names: str, port: int = 443, peer: str = "0.0.0.0/0") -> Rule:
+    """Return an egress rule that lists names for TLS."""
+    return egress("tcp", port, peer, f"discriminat:tls:{','.join(names)}")
+
+
+def ssh(*names: str, port: int = 22) -> Rule:
+    """Return an egress rule that lists names for SSH."""
+    return egress("tcp", port, description=f"discriminat:ssh:{','.join(names)}")
+
+
+def launch(lab: Lab, name: str, *rules: Rule, **options: Any) -> Workload:
+    """Launch a client whose only group has these rules, and wait until the appliance knows both."""
+    return launch_in(lab, name, [lab.security_group(name, *rules)], **options)
+
+
+def launch_in(lab: Lab, name: str, groups: list[Group], **options: Any) -> Workload:
+    """Launch a client in groups, and wait until the appliance knows it."""
+    client = lab.workload(name, groups=groups, **options)
+    wait_known(lab, client)
+    return client
+
+
+def wait_known(lab: Lab, client: Workload) -> None:
+    """Wait until the appliance has the client in its policy."""
+    for group in {gid for gid in lab.state().interfaces[client.interface].groups}:
+        lab.appliance.wait_for_event(
+            lambda event, gid=group: gid in event["gid"],  # type: ignore[misc]
+            cat="client",
+            outcome="accepted",
+            client=client.address,
+        )
+
+
+def hello(name: str | None, **options: Any) -> bytes:
+    """Return a client's first octets."""
+    return client_stream(client_hello(name, **options))
+
+
+def allowed(lab: Lab, server: Server, *, dhost: str = "") -> tuple[Event, Event]:
+    """Return the log's two events of an allowed flow to a server: the client's side and the server's."""
+    common = {"dst": server.address, "dpt": server.port, "outcome": "allowed", "dhost": dhost or server.name}
+    client = lab.appliance.wait_for_event(cat="client", **common)
+    return client, lab.appliance.wait_for_event(cat="server", **common, code="server_agreed", spt=client["spt"])
+
+
+def refused(
+    lab: Lab, server: Server, code: str, *, cat: str = "client", saw: bytes | None = b"", **fields: object
+) -> Event:
+    """Return the log's event of the last refused flow to a server.
+
+    Args:
+        saw: the octets that the server has got since its record began, None for any: by default not one.
+    """
+    here = {"dst": server.address, "cat": cat, "outcome": "disallowed", **fields}
+    event = lab.appliance.wait_for_event(**here)
+    if event["code"] != code:  # an earlier flow to the same server
+        event = lab.appliance.wait_for_event(**here, code=code)
+    if saw is not None:
+        assert server.received() == saw
+    return event
+
+
+def health(lab: Lab, key: str) -> Any:
+    """Return a number of the health page."""
+    return lab.appliance.details()[key]
+
+
+def last_inspected(lab: Lab) -> int:
+    """Return how many packets the workers have inspected, once they have reported twice without a change."""
+    seen: list[int] = []
+
+    def settled() -> bool:
+        seen.append(health(lab, "packets_inspected"))
+        return len(seen) > 110 and len(set(seen[-110:])) == 1
+
+    assert wait_until(settled, 10)
+    return seen[-1]

@@ -1,0 +1,395 @@
+"""Segments no ordinary client sends: what is not inspected does not pass, and what was inspected is what passes.
+
+Source: the catalogue of evasions, rows P1 to P19; the tricks are those of public circumvention tools.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests import hellos
+from tests.lab.lab import Lab, wait_until
+from tests.lab.servers import Server
+from tests.lab.story import hello, launch, refused, tls
+from tests.lab.tcp import ACK, FAST_OPEN_COOKIE, FIN, IP_NO_OPERATIONS, MD5_OPTION, MSS, PSH, RST, SYN, Peer, Tap
+from tests.lab.workload import Workload
+
+pytestmark = pytest.mark.usefixtures("appliance")
+
+NAME = "api.packets.test"
+GOOD = hello(NAME)
+EVIL = hello("www.packets.test")  # as long, and not listed
+REPLY = hellos.server_stream()
+HALF = len(GOOD) // 2
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab, appliance: object, listed: Server) -> Workload:
+    """A client of which nothing is to be trusted."""
+    client = launch(lab, "packets", tls(NAME))
+    assert wait_until(lambda: lab.dns.asked(NAME))
+    return client
+
+
+@pytest.fixture(scope="module")
+def listed(lab: Lab) -> Server:
+    """A listed server that answers once it has a whole hello."""
+    return lab.internet.lines(NAME, reply=REPLY, after=len(GOOD))
+
+
+@pytest.fixture
+def server(listed: Server) -> Server:
+    """The same with an empty record."""
+    listed.forget()
+    return listed
+
+
+@pytest.fixture
+def peer(host: Workload, server: Server) -> Iterator[Peer]:
+    """A connection to it, not open yet."""
+    with Peer(host, server.address, 443) as made:
+        yield made
+
+
+def test_the_two_hellos_differ_in_their_name_only() -> None:
+    """So that a decoy could take the other's place octet by octet."""
+    assert len(GOOD) == len(EVIL)
+    assert sum(one != other for one, other in zip(GOOD, EVIL, strict=True)) == 3
+
+
+# ---- odd, but allowed ----
+
+
+def in_one_segment(peer: Peer) -> None:
+    peer.send(GOOD)
+
+
+def in_two_halves(peer: Peer) -> None:
+    peer.send(GOOD[:HALF])
+    peer.send(GOOD[HALF:], at=HALF)
+
+
+def the_second_half_first(peer: Peer) -> None:
+    peer.send(GOOD[HALF:], at=HALF)
+    peer.send(GOOD[:HALF])
+
+
+def backwards(peer: Peer) -> None:
+    for at in reversed(range(0, len(GOOD), 20)):
+        peer.send(GOOD[at : at + 20], at=at)
+
+
+def one_octet_per_segment(peer: Peer) -> None:
+    peer.send_each(GOOD, size=1)
+
+
+def every_segment_twice(peer: Peer) -> None:
+    for at in range(0, len(GOOD), 50):
+        for _ in range(2):
+            peer.send(GOOD[at : at + 50], at=at)
+
+
+def overlapping_alike(peer: Peer) -> None:
+    peer.send(GOOD[: HALF + 20])
+    peer.send(GOOD[HALF - 20 :], at=HALF - 20)
+
+
+def in_fragments(peer: Peer) -> None:
+    segment = peer.segment(GOOD)
+    peer.send_fragments(segment, (0, 80), (80, 160), (160, len(segment)))
+
+
+def in_fragments_backwards(peer: Peer) -> None:
+    segment = peer.segment(GOOD)
+    peer.send_fragments(segment, (160, len(segment)), (80, 160), (0, 80))
+
+
+def after_a_decoy_with_a_bad_checksum(peer: Peer) -> None:
+    peer.send(EVIL, checksum_lie=1)
+    peer.send(GOOD)
+
+
+def with_a_segment_in_between_that_is_empty(peer: Peer) -> None:
+    peer.send(GOOD[:HALF])
+    peer.send(b"", at=HALF, flags=ACK)
+    peer.send(GOOD[HALF:], at=HALF)
+
+
+ALLOWED = [
+    in_one_segment,
+    in_two_halves,
+    the_second_half_first,
+    backwards,
+    one_octet_per_segment,
+    every_segment_twice,
+    overlapping_alike,
+    in_fragments,
+    in_fragments_backwards,
+    after_a_decoy_with_a_bad_checksum,
+    with_a_segment_in_between_that_is_empty,
+]
+
+
+@pytest.mark.parametrize("send", ALLOWED, ids=lambda send: send.__name__)
+def test_a_good_hello_is_allowed_however_it_is_cut(
+    lab: Lab, server: Server, peer: Peer, send: Callable[[Peer], None]
+) -> None:
+    """The server gets exactly the octets that were inspected, and the client its answer."""
+    peer.connect()
+    send(peer)
+    assert peer.read(len(REPLY), sent=len(GOOD)) == REPLY
+    assert server.received() == GOOD
+    lab.appliance.wait_for_event(spt=peer.source_port, cat="server", code="server_agreed")
+
+
+def test_a_hello_in_records_of_one_octet_is_allowed(lab: Lab, host: Workload) -> None:
+    """Records cut a message anywhere (RFC 8446 section 5.1)."""
+    sent = hellos.client_stream(hellos.client_hello(NAME), split=1)
+    server = lab.internet.lines("", reply=REPLY, after=len(sent))
+    lab.names[NAME] = [*lab.names[NAME].addresses, server.address]
+    with Peer(host, server.address, 443).connect() as peer:
+        peer.send_each(sent, size=500)
+        assert peer.read(len(REPLY), sent=len(sent)) == REPLY
+    assert server.received() == sent
+
+
+# ---- refused ----
+
+
+def whole_but_not_listed(peer: Peer) -> None:
+    peer.send(EVIL)
+
+
+def cut_but_not_listed(peer: Peer) -> None:
+    peer.send_each(EVIL, size=7)
+
+
+def octet_by_octet_but_not_listed(peer: Peer) -> None:
+    peer.send_each(EVIL, size=1)
+
+
+def a_half_again_with_other_octets(peer: Peer) -> None:
+    peer.send(GOOD[:HALF])
+    peer.send(bytes(HALF))
+
+
+def an_overlap_with_other_octets(peer: Peer) -> None:
+    peer.send(GOOD[:HALF])
+    peer.send(bytes(20) + GOOD[HALF:], at=HALF - 20)
+
+
+def an_overlap_ahead_of_its_turn(peer: Peer) -> None:
+    peer.send(GOOD[HALF:], at=HALF)
+    peer.send(GOOD[: HALF - 5] + bytes(10))
+
+
+def octets_before_the_first_one(peer: Peer) -> None:
+    peer.send(bytes(10) + GOOD, at=-10)
+
+
+def md5_on_a_segment(peer: Peer) -> None:
+    peer.send(GOOD, options=MD5_OPTION)
+
+
+def urgent_octets(peer: Peer) -> None:
+    peer.send(GOOD, urgent=True)
+
+
+def ip_options_on_a_segment(peer: Peer) -> None:
+    peer.send(GOOD, ip_options=IP_NO_OPERATIONS)
+
+
+def a_decoy_with_a_bad_checksum(peer: Peer) -> None:
+    peer.send(GOOD, checksum_lie=1)
+    peer.send(EVIL)
+
+
+def fragments_of_an_unlisted_hello(peer: Peer) -> None:
+    segment = peer.segment(EVIL)
+    peer.send_fragments(segment, (0, 80), (80, len(segment)))
+
+
+REFUSED = [
+    # how                             code
+    (whole_but_not_listed,            "name_not_listed"),
+    (cut_but_not_listed,              "name_not_listed"),
+    (a_half_again_with_other_octets,  "tcp_conflict"),  # P1
+    (an_overlap_with_other_octets,    "tcp_conflict"),
+    (an_overlap_ahead_of_its_turn,    "tcp_conflict"),
+    (octets_before_the_first_one,     "tcp_conflict"),
+    (md5_on_a_segment,                "tcp_md5"),  # P6
+    (urgent_octets,                   "urgent_data"),  # P7
+    (ip_options_on_a_segment,         "ip_options"),  # P12
+    (a_decoy_with_a_bad_checksum,     "name_not_listed"),  # P4
+    (fragments_of_an_unlisted_hello,  "name_not_listed"),  # P12
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("send", "code"), REFUSED, ids=lambda each: getattr(each, "__name__", each))
+def test_tricks_are_refused(
+    lab: Lab, server: Server, peer: Peer, send: Callable[[Peer], None], code: str
+) -> None:
+    """The client is reset, the log has the code, and not one octet arrives; a good hello afterwards does not help."""
+    peer.connect()
+    send(peer)
+    assert peer.was_reset()
+    refused(lab, server, code, spt=peer.source_port)
+    peer.send(GOOD)
+    peer.send(b"more", at=len(GOOD))
+    assert_nothing_came(lab, server)
+
+
+def assert_nothing_came(lab: Lab, server: Server) -> None:
+    """What was sent before a packet that has arrived cannot still be on its way: there is one path."""
+    with Tap(lab.internet.namespace) as tap, Peer(lab.workloads["packets"], server.address, 443) as last:
+        last.connect()
+        assert wait_until(lambda: any(True for _ in tap.segments(server.address, 443)))
+    assert server.received() == b""
+
+
+def test_octets_of_an_unlisted_hello_that_trickle_do_not_name_it(lab: Lab, server: Server, peer: Peer) -> None:
+    """A client that dribbles to a listed address is let through in part, but never opens what is not listed (T3)."""
+    peer.connect()
+    octet_by_octet_but_not_listed(peer)
+    assert peer.was_reset()
+    refused(lab, server, "name_not_listed", saw=None, spt=peer.source_port)
+    assert server.received() != EVIL
+    assert b"www.packets" not in server.received()
+
+
+def test_overlapping_fragments_never_arrive(lab: Lab, server: Server, peer: Peer) -> None:
+    """The kernel puts fragments together before anybody looks, and drops what overlaps (RFC 5722's rule)."""
+    peer.connect()
+    good, evil = peer.segment(GOOD), peer.segment(EVIL)
+    peer.send_fragments(good, (0, 80))
+    peer.send_fragments(evil, (72, 160))
+    peer.send_fragments(evil, (80, len(evil)))
+    peer.send(EVIL)
+    assert peer.was_reset()
+    refused(lab, server, "name_not_listed", spt=peer.source_port)
+
+
+@pytest.mark.parametrize("ttl", [3, 64])
+def test_a_decoy_cannot_stand_in_for_the_real_hello(lab: Lab, server: Server, peer: Peer, ttl: int) -> None:
+    """A decoy that should have died on the way arrives, for its TTL is rewritten; what follows must be the same (P3)."""
+    peer.connect()
+    peer.send(GOOD, ttl=ttl)
+    peer.send(EVIL)
+    assert peer.was_reset()
+    event = lab.appliance.wait_for_event(spt=peer.source_port, cat="client", outcome="disallowed")
+    assert event["code"] == "tcp_conflict"
+    assert server.received() in (b"", GOOD)  # what was inspected, or nothing
+    assert b"www.packets" not in server.received()
+
+
+def test_a_decoy_out_of_the_window_changes_nothing(lab: Lab, server: Server, peer: Peer) -> None:
+    """The kernel knows which sequence numbers are possible (P5)."""
+    peer.connect()
+    peer.send(GOOD, at=1 << 30)
+    peer.send(EVIL)
+    assert peer.was_reset()
+    assert_nothing_came(lab, server)
+
+
+def test_early_data_behind_the_hello_waits_for_the_server(lab: Lab, host: Workload) -> None:
+    """Octets behind the hello go on only when the server has agreed (T8)."""
+    server = lab.internet.lines("")  # never answers
+    lab.names[NAME] = [*lab.names[NAME].addresses, server.address]
+    with Peer(host, server.address, 443).connect() as peer:
+        peer.send(GOOD)
+        assert wait_until(lambda: server.received() == GOOD)
+        peer.send(b"secret" * 100, at=len(GOOD))
+        assert peer.was_reset()
+    refused(lab, server, "server_timeout", cat="server", saw=GOOD)
+
+
+# ---- opening ----
+
+
+def test_data_in_a_syn_is_refused(lab: Lab, server: Server, peer: Peer) -> None:
+    """With a Fast Open cookie or without, nothing passes uninspected (P9)."""
+    for options in (MSS, MSS + FAST_OPEN_COOKIE):
+        peer.send_syn(GOOD, options=options)
+        assert peer.was_reset()
+        refused(lab, server, "syn_data", spt=peer.source_port)
+        peer.reset = False
+    assert server.connections == []
+
+
+def test_a_fast_open_cookie_is_taken_off(lab: Lab, server: Server, peer: Peer) -> None:
+    """The SYN goes on without it, so that the server expects no data in one."""
+    with Tap(lab.internet.namespace) as tap:
+        peer.connect(options=MSS + FAST_OPEN_COOKIE)
+        syn = next(segment for segment in tap.segments(server.address, 443) if segment.flags & SYN)
+    assert MSS in syn.options
+    assert FAST_OPEN_COOKIE not in syn.options
+    assert 34 not in syn.options
+
+
+def test_a_signed_syn_is_refused(lab: Lab, server: Server, peer: Peer) -> None:
+    """A server without the key would ignore segments that we let through (P6)."""
+    with pytest.raises(ConnectionResetError):
+        peer.connect(options=MSS + MD5_OPTION)
+    refused(lab, server, "tcp_md5", spt=peer.source_port)
+    assert server.connections == []
+
+
+def test_ip_options_on_a_syn_are_refused(lab: Lab, server: Server, peer: Peer) -> None:
+    """Options of the IP header move everything behind it."""
+    peer.send_syn(ip_options=IP_NO_OPERATIONS)
+    assert peer.was_reset()
+    refused(lab, server, "ip_options", spt=peer.source_port)
+    assert server.connections == []
+
+
+@pytest.mark.parametrize(
+    "flags", [ACK | PSH, ACK, FIN | ACK, SYN | ACK, 0, FIN, SYN | FIN, FIN | PSH | 0x20], ids=lambda flags: f"{flags:#x}"
+)
+def test_what_is_no_beginning_is_answered_with_a_reset(lab: Lab, server: Server, peer: Peer, flags: int) -> None:
+    """Nothing is adopted in mid-stream, and nothing is forwarded under the client's own address (P14)."""
+    with Tap(lab.internet.namespace) as tap:
+        peer.send(GOOD if flags & PSH else b"", flags=flags)
+        if not flags & RST:
+            assert peer.was_reset()
+        assert not list(tap.segments(server.address, 443))
+    assert server.connections == []
+
+
+def test_the_handshake_may_carry_the_hello_on_its_last_segment(lab: Lab, server: Server, peer: Peer) -> None:
+    """Payload on the third packet is inspected like any other (P10)."""
+    peer.send_syn()
+    answer = peer.receive_where(lambda segment: segment.flags & SYN)
+    assert answer is not None
+    peer.expects = answer.sequence + 1
+    peer.send(EVIL)
+    assert peer.was_reset()
+    refused(lab, server, "name_not_listed", spt=peer.source_port)
+
+
+# ---- ending early ----
+
+
+@pytest.mark.parametrize("flags", [RST | ACK, FIN | ACK], ids=["reset", "fin"])
+def test_a_feigned_end_opens_nothing(lab: Lab, server: Server, peer: Peer, flags: int) -> None:
+    """What comes after a reset or a FIN is no flow that anybody has inspected (P8)."""
+    peer.connect()
+    peer.send(b"", flags=flags)
+    peer.send(EVIL, at=flags & FIN)
+    assert peer.was_reset()
+    assert_nothing_came(lab, server)
+
+
+def test_a_source_port_can_be_used_again(lab: Lab, host: Workload, server: Server) -> None:
+    """A mark belongs to one connection: the next one of the same ports is inspected anew (X3)."""
+    with Peer(host, server.address, 443).connect() as first:
+        first.send(GOOD)
+        assert first.read(len(REPLY), sent=len(GOOD)) == REPLY
+        first.send(b"", at=len(GOOD), flags=RST | ACK)
+        port = first.source_port
+    assert wait_until(lambda: not server.connections[-1].open)
+    server.forget()
+    with Peer(host, server.address, 443, source_port=port) as second:
+        second.connect()
+        second.send(EVIL)
+        assert second.was_reset()
+    assert server.received() == b""

@@ -1,0 +1,383 @@
+"""TLS through the appliance: the name, the address, the protocol and the version must all agree."""
+
+import contextlib
+import socket
+from typing import NamedTuple
+
+import pytest
+
+from tests import hellos
+from tests.lab.lab import Lab, wait_until
+from tests.lab.security_group import egress
+from tests.lab.servers import Server
+from tests.lab.story import allowed, health, hello, last_inspected, launch, refused, tls
+from tests.lab.tcp import Tap
+from tests.lab.workload import Workload
+
+pytestmark = pytest.mark.usefixtures("appliance")
+
+RESET = {35, 56}  # curl's exit status: in the handshake, or while it reads
+LISTED = ("api", "tls12", "retry", "old", "alert", "mute", "junk", "big", "swap", "dribble", "target")
+
+
+def name(of: str) -> str:
+    return f"{of}.tls.test"
+
+
+@pytest.fixture(scope="module")
+def web(lab: Lab, appliance: object) -> Workload:
+    """A client with the names of this module."""
+    return launch(
+        lab,
+        "tls",
+        tls(*map(name, LISTED)),
+        tls(name("narrow"), port=8443, peer="198.51.100.0/24"),
+        egress("tcp", 8443),
+        egress("tcp", 80),
+        egress("tcp", 9443, description="no annotation"),
+    )
+
+
+@pytest.fixture(scope="module")
+def api(lab: Lab) -> Server:
+    """The server that is listed and behaves."""
+    return lab.internet.tls(name("api"))
+
+
+@pytest.fixture(scope="module")
+def target(lab: Lab) -> Server:
+    """A listed server for clients that do not behave."""
+    return lab.internet.lines(name("target"), reply=hellos.server_stream())
+
+
+class Heard(NamedTuple):
+    """What a client got back."""
+
+    octets: bytes
+    reset: bool
+    port: int  # the client's
+
+
+def converse(client: Workload, address: str, octets: bytes, *, port: int = 443, enough: int = 1) -> Heard:
+    """Send octets and read until a reset, or until so many octets have come back."""
+    heard = b""
+    with client.connect(address, port, timeout=8) as stream:
+        own = stream.getsockname()[1]
+        try:
+            stream.sendall(octets)
+            while len(heard) < enough and (data := stream.recv(65536)):
+                heard += data
+        except ConnectionResetError:
+            return Heard(heard, True, own)
+    return Heard(heard, False, own)
+
+
+# ---- allowed ----
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "version"),
+    [
+        ("api", None, "TLS 1.3"),
+        ("API", None, "TLS 1.3"),  # names have no case
+        ("tls12", {"newest": "TLSv1_2"}, "TLS 1.2"),
+        ("retry", {"curve": "secp384r1"}, "TLS 1.3"),  # after a HelloRetryRequest
+    ],
+    ids=["tls13", "upper case", "tls12", "hello retry request"],
+)
+def test_a_listed_name_at_its_own_address_is_allowed(
+    lab: Lab, web: Workload, api: Server, host: str, settings: dict[str, str] | None, version: str
+) -> None:
+    """Client and server both speak TLS 1.2 or newer: the request arrives, and both sides are logged."""
+    server = api if settings is None else lab.internet.tls(name(host), **settings)  # type: ignore[arg-type]
+
+    answer = web.curl(f"https://{name(host)}/{host}")
+
+    assert answer.ok, answer
+    assert f"GET /{host}".encode() in server.connections[-1].plain
+    client, reply = allowed(lab, server)
+    assert (client["proto"], client["code"], reply["proto_v"]) == ("tls", "name_listed", version)
+    assert client["src"] == web.address
+    assert client["gid"].startswith("sg-")
+    assert "443" in client["rule"]
+
+
+def test_a_hello_of_many_segments_is_allowed(lab: Lab, web: Workload) -> None:
+    """Hellos with post-quantum key shares need two segments; six thousand octets pass as well, whole and in order."""
+    sent = hello(name("big"), extra=hellos.extension(0xABCD, bytes(range(256)) * 23))
+    server = lab.internet.lines(name("big"), reply=hellos.server_stream(), after=len(sent))
+
+    assert converse(web, server.address, sent).octets == hellos.server_stream()
+    assert server.received() == sent
+    allowed(lab, server)
+
+
+def test_a_client_that_dribbles_is_allowed(lab: Lab, web: Workload) -> None:
+    """A real TCP that sends its hello octet by octet gets through, and so do its octets."""
+    sent = hello(name("dribble"))
+    server = lab.internet.lines(name("dribble"), reply=hellos.server_stream(), after=len(sent))
+
+    with web.connect(server.address, 443) as stream:
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for octet in sent:
+            stream.sendall(bytes([octet]))
+        assert wait_until(lambda: server.received() == sent)
+        assert stream.recv(8)
+    allowed(lab, server)
+
+
+def test_a_flow_leaves_the_queue_once_it_is_allowed(lab: Lab, web: Workload, api: Server) -> None:
+    """Hello and reply are inspected; megabytes that follow, and the very next segment, are the kernel's alone."""
+    assert web.curl(f"https://{name('api')}/").ok
+    before = last_inspected(lab)
+
+    assert len(web.curl(f"https://{name('api')}/octets/20000000").out) == 20_000_000
+
+    assert last_inspected(lab) - before <= 8  # of about fourteen thousand segments
+    assert "mark=2684354560" in lab.appliance.namespace.run("conntrack", "-L", "-s", web.address).stdout
+
+
+# ---- refused: who is asked for, and where ----
+
+
+def test_a_name_that_is_not_listed_is_refused(lab: Lab, web: Workload) -> None:
+    """The client gets a reset at once, the server not one octet."""
+    server = lab.internet.tls("evil.example.net")
+
+    assert web.curl("https://evil.example.net/").code in RESET
+    event = refused(lab, server, "name_not_listed", dhost="evil.example.net", proto="tls", proto_v="TLS 1.3")
+    assert (event["src"], event["dpt"], event["instance"]) == (web.address, 443, lab.appliance.instance)
+    assert wait_until(lambda: not server.connections[0].open)
+    assert server.connections[0].reset
+
+
+def test_a_listed_name_sent_to_another_address_is_refused(lab: Lab, web: Workload, api: Server) -> None:
+    """SNI spoofing: the address must be one that our own look-ups of that name returned."""
+    attacker = lab.internet.tls("attacker.example.net")
+    url, spoof = f"https://{name('api')}/", ("--connect-to", f"{name('api')}:443:{attacker.address}:443", "-k")
+
+    assert web.curl(url, *spoof).code in RESET
+    event = refused(lab, attacker, "address_mismatch", dhost=name("api"))
+    assert api.address in event["reason"]
+
+
+def test_a_rule_holds_for_its_network_only(lab: Lab, web: Workload) -> None:
+    """The rule's destination CIDR is part of the policy even where another rule lets the packet leave."""
+    server = lab.internet.lines(name("narrow"), port=8443)
+
+    assert converse(web, server.address, hello(name("narrow")), port=8443).reset
+    refused(lab, server, "destination_not_in_rule", dhost=name("narrow"))
+
+
+def test_a_port_without_annotation_is_refused(lab: Lab, web: Workload) -> None:
+    """An ordinary rule opens nothing: the SYN itself is refused."""
+    server = lab.internet.tls("unannotated.example.net", port=9443)
+
+    with pytest.raises(ConnectionRefusedError):
+        web.connect(server.address, 9443)
+    refused(lab, server, "port_not_listed", dpt=9443)
+    assert server.connections == []
+
+
+def test_a_client_without_annotation_is_refused(lab: Lab) -> None:
+    """A workload whose groups have no annotation reaches nothing."""
+    server = lab.internet.tls("none.example.net")
+    client = launch(lab, "plain", egress("tcp", 443))
+
+    with pytest.raises(ConnectionRefusedError):
+        client.connect(server.address, 443)
+    refused(lab, server, "client_not_annotated", src=client.address)
+    assert server.connections == []
+
+
+# ---- refused: what is said ----
+
+LISTED_NAME = name("target")
+
+HOSTILE = {
+    # what the client sends first                                             code
+    "no server_name": (hello(None), "no_sni"),
+    "an empty server_name": (hello(""), "sni_empty"),
+    "two names": (
+        hello(None, extra=hellos.server_name(LISTED_NAME, "other.example.com")),
+        "sni_multiple",
+    ),
+    "two server_name extensions": (hello(LISTED_NAME, extra=hellos.server_name(LISTED_NAME)), "ext_duplicate"),
+    "an address as name": (hello("203.0.113.10"), "sni_ip_literal"),
+    "NUL in the name": (hello(b"target.tls.test\0.evil.net"), "sni_bad_chars"),
+    "newline in the name": (hello(b"target.tls.test\n"), "sni_bad_chars"),
+    "UTF-8 in the name": (hello("äpi.example.com".encode()), "sni_bad_chars"),
+    "two trailing dots": (hello("target.tls.test.."), "sni_bad_chars"),
+    "a long name": (hello(".".join(["a" * 60] * 5)), "sni_too_long"),
+    "encrypted hello": (hello(LISTED_NAME, ech=True), "ech"),
+    "a list length that lies": (hello(None, extra=hellos.server_name(LISTED_NAME, list_lie=1)), "malformed"),
+    "octets behind the extensions": (hello(LISTED_NAME, tail=b"\0"), "malformed"),
+    "nothing newer than TLS 1.1": (
+        hello(LISTED_NAME, versions=(hellos.TLS_1_1,), legacy_version=hellos.TLS_1_1),
+        "tls_too_old",
+    ),
+    "SSL 2.0": (bytes((0x80, 0x2E, 1, 3, 1, 0, 21, 0, 0, 0, 16)) + bytes(37), "sslv2_hello"),
+    "too long": (hellos.records(b"\x01\x00\x60\x00" + bytes(0x6000)), "hello_too_long"),
+    "SSH": (b"SSH-2.0-OpenSSH_9.2\r\n", "not_tls"),
+    "SOCKS": (b"\x05\x01\x00", "not_tls"),
+    "a PROXY line": (b"PROXY TCP4 10.0.0.1 203.0.113.1 1 443\r\n", "not_tls"),
+    "HTTP": (b"GET / HTTP/1.1\r\nHost: target.tls.test\r\n\r\n", "http_plaintext"),
+    "CONNECT": (b"CONNECT target.tls.test:443 HTTP/1.1\r\n\r\n", "http_plaintext"),
+    "noise": (bytes(range(200, 250)), "not_tls"),
+    "a server's alert": (hellos.alert(2, 40), "not_tls"),
+}
+
+
+@pytest.mark.parametrize("octets_and_code", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_not_a_clear_hello_is_refused(
+    lab: Lab, web: Workload, target: Server, octets_and_code: tuple[bytes, str]
+) -> None:
+    """Each is refused under its own code; the address is right, so that only the octets are wrong."""
+    octets, code = octets_and_code
+
+    heard = converse(web, target.address, octets)
+
+    assert (heard.octets, heard.reset) == (b"", True)
+    refused(lab, target, code, spt=heard.port)
+
+
+def test_the_same_octets_without_a_fault_are_allowed(lab: Lab, web: Workload, target: Server) -> None:
+    """Or the table above would prove nothing."""
+    assert converse(web, target.address, hello(name("target"))).octets == hellos.server_stream()
+    assert target.received() == hello(name("target"))
+    target.forget()
+
+
+def test_a_client_that_offers_only_tls_1_1_is_refused(lab: Lab, web: Workload, target: Server) -> None:
+    """A real client with an old configuration."""
+    done = web.curl(f"https://{name('target')}/", "--tls-max", "1.1", "--tlsv1.1", "--ciphers", "DEFAULT@SECLEVEL=0")
+
+    assert done.code in RESET
+    refused(lab, target, "tls_too_old", dhost=name("target"), proto_v="TLS 1.1")
+
+
+def test_a_client_that_never_finishes_its_hello_is_refused(lab: Lab, web: Workload, target: Server) -> None:
+    """Half a hello, then silence: refused after the wait, and none of the half arrives."""
+    heard = converse(web, target.address, hello(name("target"))[:100])
+
+    assert (heard.octets, heard.reset) == (b"", True)
+    refused(lab, target, "hello_timeout", spt=heard.port)
+
+
+def test_the_user_agent_of_plain_http_is_logged(lab: Lab, web: Workload, target: Server) -> None:
+    """Refused plaintext names its host, its method and its program."""
+    done = web.curl(f"http://{name('target')}:443/path", "-A", "lab/1")
+
+    assert done.code in RESET
+    event = refused(lab, target, "http_plaintext", proto="http", http_path="/path")
+    assert event["dhost"] == name("target")
+    assert (event["http_method"], event["http_path"], event["http_user_agent"]) == ("GET", "/path", "lab/1")
+
+
+# ---- refused: what the server says ----
+
+
+def test_a_server_that_chooses_tls_1_0_is_refused(lab: Lab, web: Workload) -> None:
+    """The client offers both; the server's answer decides, and the client never gets it."""
+    server = lab.internet.tls(name("old"), oldest="TLSv1", newest="TLSv1")
+
+    done = web.curl(f"https://{name('old')}/", "--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0")
+
+    assert done.code in RESET
+    refused(lab, server, "server_tls_too_old", cat="server", saw=None, dhost=name("old"), proto_v="TLS 1.0")
+    assert server.connections[-1].version == ""
+
+
+def test_an_alert_reaches_the_client(lab: Lab, web: Workload) -> None:
+    """A server that refuses the name may say so."""
+    server = lab.internet.tls(name("alert"), refuse=True)
+
+    assert "unrecognized name" in web.curl(f"https://{name('alert')}/").err
+    refused(lab, server, "server_refused", cat="server", saw=None, dhost=name("alert"))
+
+
+def test_a_server_that_does_not_answer_is_given_up(lab: Lab, web: Workload) -> None:
+    """After the wait both ends are reset."""
+    server = lab.internet.lines(name("mute"))
+    sent = hello(name("mute"))
+
+    assert converse(web, server.address, sent)[:2] == (b"", True)
+    refused(lab, server, "server_timeout", cat="server", saw=sent)
+    assert wait_until(lambda: server.connections[0].reset)
+
+
+def test_a_server_that_speaks_first_is_refused(lab: Lab, web: Workload) -> None:
+    """Nothing of it reaches the client."""
+    server = lab.internet.lines("", greeting=b"220 mail.example.com ESMTP\r\n")
+
+    with web.connect(server.address, 443) as stream, pytest.raises(ConnectionResetError):
+        stream.recv(100)
+    refused(lab, server, "server_first", cat="server")
+
+
+@pytest.mark.parametrize(
+    "reply", [b"HTTP/1.1 200 OK\r\n\r\n", b"SSH-2.0-x\r\n", bytes(100)], ids=["http", "ssh", "zeroes"]
+)
+def test_a_server_that_is_not_tls_is_refused(lab: Lab, web: Workload, reply: bytes) -> None:
+    """The hello was good; what comes back is not, and the client does not see it."""
+    server = lab.internet.lines("", reply=reply)
+    lab.names[name("junk")] = [server.address]
+    sent = hello(name("junk"))
+
+    assert converse(web, server.address, sent)[:2] == (b"", True)
+    refused(lab, server, "server_not_tls", cat="server", saw=sent)
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [(name("swap"), ""), ("evil.example.net", "hello_name_changed"), (None, "no_sni")],
+    ids=["same name", "other name", "no name"],
+)
+def test_the_second_hello_must_name_the_same_server(lab: Lab, web: Workload, second: str | None, code: str) -> None:
+    """After a HelloRetryRequest a client may not ask for somebody else (T4)."""
+    request = hellos.server_stream(hellos.hello_retry_request())
+    server = lab.internet.lines("", reply=request)
+    server.name = name("swap")
+    lab.names[name("swap")] = [server.address]
+    first, again = hello(name("swap")), hello(second, groups=((hellos.P384, 97),))
+    middlebox = hellos.CHANGE_CIPHER_SPEC_RECORD
+
+    with web.connect(server.address, 443) as stream:
+        stream.sendall(first)
+        assert stream.recv(65536) == request
+        stream.sendall(middlebox + again)
+        if code:
+            with pytest.raises(ConnectionResetError):
+                stream.recv(65536)
+            refused(lab, server, code, saw=first)
+        else:
+            assert wait_until(lambda: server.received() == first + middlebox + again)
+            allowed_hello = lab.appliance.wait_for_event(dst=server.address, cat="client", dhost=name("swap"))
+            assert allowed_hello["outcome"] == "allowed"
+
+
+# ---- what the packets look like ----
+
+
+def test_clients_are_told_of_a_segment_size_that_can_be_inspected(lab: Lab, web: Workload, api: Server) -> None:
+    """The MSS of both directions is 1460 at most, and servers see packets of a full life."""
+    with Tap(lab.internet.namespace) as tap:
+        assert web.curl(f"https://{name('api')}/").ok
+        segments = list(tap.segments(api.address, 443))
+
+    assert bytes((2, 4)) + (1460).to_bytes(2) in segments[0].options
+    assert {segment.ttl for segment in segments[:3]} == {63}  # less one for the fabric; a decoy must not die on the way
+
+
+def test_other_clients_do_not_notice(lab: Lab, web: Workload, api: Server) -> None:
+    """A connection that waits for its hello to end delays nobody."""
+    silent = [web.connect(api.address, 443) for _ in range(5)]
+    try:
+        for stream in silent:
+            stream.sendall(b"\x16\x03\x01")
+        assert web.curl(f"https://{name('api')}/").ok
+        assert wait_until(lambda: health(lab, "flows_under_inspection") >= 5)
+    finally:
+        for stream in silent:
+            with contextlib.suppress(OSError):
+                stream.close()

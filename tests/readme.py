@@ -1,0 +1,69 @@
+"""The parts of README.md that come from the code and from measurements.
+
+    python -m tests.readme                          what comes from the code; test_docs.py compares it
+    python -m tests.readme build/bench.json         the numbers as well, of a run of `make bench`
+
+Each part stands between `<!-- NAME: ... -->` and `<!-- end -->`.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from appliance.reason import REASON_TEXT
+from appliance.settings import describe_settings
+
+PATH = Path(__file__).parents[1] / "README.md"
+SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
+
+
+def render_reasons() -> str:
+    """Return the table of reason codes."""
+    rows = [f"| `{reason.value}` | {text} |" for reason, text in REASON_TEXT.items()]
+    return "\n".join(["| `code` | What it says in `reason` |", "| --- | --- |", *rows])
+
+
+def render_settings() -> str:
+    """Return the settings with their defaults, as TOML."""
+    return f"```toml\n{describe_settings().strip()}\n```"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"reasons": render_reasons, "settings": render_settings}
+
+
+def render_numbers(bench: dict[str, Any]) -> str:
+    """Return the table of a benchmark's result."""
+    systems = [name for name in SYSTEMS if name in bench["conn_rate"]]
+    rows = [
+        ("connections per second", [f"{bench['conn_rate'][name]:,}" for name in systems]),
+        (
+            "first octet, median and 99th percentile, microseconds",
+            ["{p50:,} / {p99:,}".format(**bench["first_byte_us"][name]) for name in systems],
+        ),
+        ("CPU per connection, microseconds", [str(bench["cpu_us_per_conn"][name]) for name in systems]),
+        ("bulk, gigabits per second", [str(bench["bulk_gbps"].get(name, "")) for name in systems]),
+    ]
+    head = ["| |" + "".join(f" {SYSTEMS[name]} |" for name in systems), "| --- |" + " ---: |" * len(systems)]
+    table = [f"| {what} |" + "".join(f" {value} |" for value in values) for what, values in rows]
+    ratios = ", ".join(f"`{name}` {value}" for name, value in bench["ratios"].items())
+    return "\n".join([*head, *table, "", f"Ratios: {ratios}. Kernel {bench['kernel']}, {bench['date'][:10]}."])
+
+
+def fill(text: str) -> str:
+    """Return README's text with its generated parts as they are now."""
+    for name, render in BLOCKS.items():
+        block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
+        found = block.findall(text)
+        assert len(found) == 1, f"README.md has {len(found)} parts named {name}"
+        before, rest = block.split(text)[0], block.split(text)[-1]
+        text = f"{before}{found[0][0]}\n{render()}\n\n{found[0][1]}{rest}"
+    return text
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        BLOCKS["numbers"] = lambda: render_numbers(json.loads(Path(sys.argv[1]).read_text()))
+    PATH.write_text(fill(PATH.read_text()))
