@@ -24,6 +24,7 @@ from appliance.command import Command, Emit, LookUpClient, Resolve, SendReset, S
 from appliance.edge.channel import WorkerChannel
 from appliance.edge.journal import render
 from appliance.edge.netfilter import STATE_SHIFT, Mark, isn_of
+from appliance.edge.verdicts import Verdicts
 from appliance.engine import Engine, Origin
 from appliance.event import Event
 from appliance.messages import (
@@ -52,9 +53,9 @@ PAUSE = 0.0005  # seconds for packets to gather while busy: a wake-up costs more
 
 ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
 MARKS = {
-    Verdict.PASS: Mark.PASS.bits,
-    Verdict.ALLOW: Mark.ALLOWED.bits,
-    Verdict.DENY: Mark.DENIED.bits,
+    Verdict.PASS: Verdicts.mark_attribute(Mark.PASS.bits),
+    Verdict.ALLOW: Verdicts.mark_attribute(Mark.ALLOWED.bits),
+    Verdict.DENY: Verdicts.mark_attribute(Mark.DENIED.bits),
 }
 
 
@@ -89,7 +90,6 @@ class Worker:
             grace=configuration.grace,
             allow_ech=configuration.allow_ech,
         )
-        self._packets: dict[int, QueuedPacket] = {}  # those without a verdict, by the queue's number
         self._events: list[tuple[Event, float]] = []
         self._seen = self._logged = self._lost = self._errors = 0
         self._drained_by: float | None = None  # when to exit at the latest, once told to
@@ -101,6 +101,7 @@ class Worker:
             warnings.simplefilter("ignore", RuntimeWarning)  # a smaller socket buffer than asked for will do
             self._queue.bind(configuration.queue, self._on_queued, max_len=QUEUE_LENGTH, sock_len=QUEUE_OCTETS)
         self._source = _BurstSocket(self._queue.get_fd())
+        self._verdicts = Verdicts(configuration.queue, self._queue.get_fd())
 
     def serve(self) -> None:
         """Run until told to stop and nothing is held, or until the supervisor is gone."""
@@ -129,8 +130,10 @@ class Worker:
             if now >= report_at:
                 report_at = now + STATISTICS
                 self._report()
+            self._verdicts.send()
             if is_busy:
                 time.sleep(PAUSE)
+        self._verdicts.send()
         self._flush()
         self._report()
         self._queue.unbind()
@@ -140,7 +143,6 @@ class Worker:
 
     def _on_queued(self, packet: QueuedPacket) -> None:
         mark = packet.mark
-        self._packets[packet.id] = packet
         self._seen += 1
         try:
             isn = isn_of(mark, is_reversed=self._isn_reversed)
@@ -155,8 +157,10 @@ class Worker:
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
+                case SetVerdict(packet_id, Verdict.DROP):
+                    self._verdicts.drop(packet_id)
                 case SetVerdict(packet_id, verdict):
-                    self._set_verdict(packet_id, verdict)
+                    self._verdicts.accept(packet_id, MARKS[verdict])
                 case Emit(event):
                     self._events.append((event, time.time()))
                 case SendReset():
@@ -165,16 +169,6 @@ class Worker:
                     self._channel.send(WantName(name))
                 case LookUpClient(address):
                     self._channel.send(WantClient(address))
-
-    def _set_verdict(self, packet_id: int, verdict: Verdict) -> None:
-        packet = self._packets.pop(packet_id, None)
-        if packet is None:
-            return  # denied when the engine failed on it
-        if verdict is Verdict.DROP:
-            packet.drop()
-        else:
-            packet.set_mark(MARKS[verdict])
-            packet.accept()
 
     def _send_reset(self, reset: SendReset) -> None:
         octets = render_reset(
@@ -185,6 +179,7 @@ class Worker:
             reset.sequence,
             reset.acknowledgement,
         )
+        self._verdicts.send()  # what is allowed to reach an end, such as a TLS alert, does so before its reset
         # A reset that is lost leaves the flow denied all the same: its packets are dropped.
         with contextlib.suppress(OSError):
             self._resets.sendto(octets, (socket.inet_ntoa(reset.destination.to_bytes(4)), 0))

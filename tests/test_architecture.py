@@ -28,6 +28,7 @@ ENGINE_PARTS = {
     "holding",
     "inspection",
     "judge",
+    "recall",
     "standing",
     "waiting",
 }
