@@ -71,6 +71,7 @@ class Crew:
 
     @property
     def is_ready(self) -> bool:
+        """Every worker has bound its queue and put a policy in force."""
         return all(member.is_ready for member in self._members)
 
     def is_alive(self, now: float) -> bool:
@@ -79,6 +80,7 @@ class Crew:
 
     @property
     def restarts(self) -> int:
+        """How often a worker was started again, over all of them."""
         return sum(max(member.restarts, 0) for member in self._members)
 
     @property
@@ -97,11 +99,11 @@ class Crew:
         self._stopping = True
         self.broadcast(Stop(seconds))
         _, late = await asyncio.wait(self._tasks, timeout=seconds + STOP_WAIT)
-        for member in self._members:
-            if late and member.process is not None and member.process.returncode is None:
-                member.process.kill()
-        for task in late:
-            task.cancel()
+        if late:
+            for member in self._members:
+                if member.process is not None and member.process.returncode is None:
+                    member.process.kill()
+            await asyncio.wait(late, timeout=STOP_WAIT)
 
     async def _keep(self, member: _Member) -> None:
         while not self._stopping:
@@ -116,9 +118,13 @@ class Crew:
         """Start a worker, serve its messages until it is gone, and return its exit code."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "appliance", "worker", str(theirs.fileno()), pass_fds=(theirs.fileno(),)
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "appliance", "worker", str(theirs.fileno()), pass_fds=(theirs.fileno(),)
+                )
+            except OSError as fault:  # no memory or no descriptors: there may be some in a moment
+                ours.close()
+                return fault.errno or -1
         channel = await Channel.open(ours)
         member.process, member.channel, member.heard_at = process, channel, time.monotonic()
         channel.send(member.configuration)

@@ -26,7 +26,7 @@ from appliance.errors import Malformed, PacketError
 from appliance.flow import Flow, FlowTable, Limits, State, base_of, offset_of
 from appliance.gate import Gate
 from appliance.holding import FROM_SERVER, Holding
-from appliance.inspection import Hello, inspect_client, inspect_second_hello, inspect_server
+from appliance.inspection import Hello, Inspector
 from appliance.judge import Judge, no
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
@@ -78,7 +78,7 @@ class Engine:
         allow_ech: bool = False,
     ) -> None:
         self._limits = limits or Limits()
-        self._allow_ech = allow_ech
+        self._inspector = Inspector(allow_ech=allow_ech)
         self._standing = Standing(instance, today)
         self._gate = Gate(self._standing, self._limits)
         self._judge = Judge(self._standing, grace)
@@ -262,7 +262,7 @@ class Engine:
 
     def _inspect_hello(self, flow: Flow, now: float, out: list[Command]) -> None:
         octets = flow.client.contiguous
-        flow.hello = inspect_client(octets, allow_ech=self._allow_ech)
+        flow.hello = self._inspector.client(octets)
         if flow.hello is not None:
             self._rule(flow, self._judge.decide(flow, now), now, out)
         elif len(flow.held) >= DRIBBLE_SEGMENTS and self._judge.tolerates_dribble(flow, now):
@@ -310,7 +310,7 @@ class Engine:
         octets = flow.client.contiguous
         if len(octets) > flow.hello_end and flow.hello is not None and flow.hello.protocol == "tls":
             # A hello that the server has not asked for would reach it before we know its name is used (T4).
-            second = inspect_second_hello(octets, flow.hello_end, allow_ech=self._allow_ech)
+            second = self._inspector.second_hello(octets, flow.hello_end)
             if second is not None:
                 detail = second.detail or "another ClientHello before the server's reply"
                 self._closing.deny(flow, "client", no(Reason.MALFORMED, name=second.name, detail=detail), now, out)
@@ -323,7 +323,7 @@ class Engine:
             self._waiting.forget(flow)
             flow.state = State.HELLO
             self._flows.arm(flow, self._limits.hello_wait, now)
-        greeting = None if flow.server is None else inspect_server("ssh", flow.server.contiguous)
+        greeting = None if flow.server is None else self._inspector.server("ssh", flow.server.contiguous)
         if greeting is not None and greeting.refusal is not None:
             self._closing.deny(flow, "server", no(greeting.refusal, detail=greeting.detail), now, out)
             return
@@ -335,7 +335,7 @@ class Engine:
 
     def _inspect_second_hello(self, flow: Flow, now: float, out: list[Command]) -> None:
         """Require that the hello after a HelloRetryRequest asks for the same name (T4)."""
-        second = inspect_second_hello(flow.client.contiguous, flow.hello_end, allow_ech=self._allow_ech)
+        second = self._inspector.second_hello(flow.client.contiguous, flow.hello_end)
         if second is None or flow.hello is None:
             return
         if second.refusal is not None:
@@ -355,7 +355,7 @@ class Engine:
         if flow.hello is None or flow.server is None:
             return
         stream = flow.server.contiguous[flow.server_from :] if flow.server_from else flow.server.contiguous
-        greeting = inspect_server(flow.hello.protocol, stream, after_retry=flow.retried)
+        greeting = self._inspector.server(flow.hello.protocol, stream, after_retry=flow.retried)
         if greeting is None:
             return
         refusal, detail = greeting.refusal, greeting.detail

@@ -334,7 +334,10 @@ def test_a_cut_packet_is_denied() -> None:
     """The copy is shorter than the packet: it cannot be inspected (P17)."""
     play = Play()
     packet = segment(CLIENT, CLIENT_PORT, SERVER, 443, CLIENT_ISN + 1, SERVER_ISN + 1, HELLO)
-    assert play.queued(Origin.CLIENT, packet[:-1], CLIENT_ISN) == [*verdict("deny", 1), refused("client", "truncated_copy")]
+    assert play.queued(Origin.CLIENT, packet[:-1], CLIENT_ISN) == [
+        *verdict("deny", 1),
+        refused("client", "truncated_copy"),
+    ]
 
 
 # ---- early data and second hellos ----

@@ -20,7 +20,14 @@ def flow(port: int = 1, client: int = CLIENT) -> Flow:
 
 @pytest.mark.parametrize(
     ("sequence", "base", "offset"),
-    [(1000, 1000, 0), (1001, 1000, 1), (999, 1000, -1), (5, SPACE - 5, 10), (SPACE - 5, 5, -10), (1 << 31, 0, -(1 << 31))],
+    [
+        (1000, 1000, 0),
+        (1001, 1000, 1),
+        (999, 1000, -1),
+        (5, SPACE - 5, 10),
+        (SPACE - 5, 5, -10),
+        (1 << 31, 0, -(1 << 31)),
+    ],
 )
 def test_offset(sequence: int, base: int, offset: int) -> None:
     """Sequence numbers go round; half of the space lies ahead, half behind."""

@@ -14,7 +14,15 @@ import pytest
 
 from appliance.address import Network, parse_ipv4
 from appliance.edge import netfilter
-from appliance.edge.netfilter import Mark, Netfilter, NetfilterConfig, isn_of, queue_mark, render_iptables, render_ruleset
+from appliance.edge.netfilter import (
+    Mark,
+    Netfilter,
+    NetfilterConfig,
+    isn_of,
+    queue_mark,
+    render_iptables,
+    render_ruleset,
+)
 from appliance.errors import KernelError
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -45,10 +53,11 @@ def test_iptables_rules_are_as_stored() -> None:
 
 @pytest.mark.parametrize("variant", CONFIGS)
 def test_ruleset_is_closed(variant: str) -> None:
-    """Chains of filters drop by default but where the appliance itself speaks; no queue is bypassed; the sets are empty."""
+    """What is forwarded or comes in is dropped by default; no queue is bypassed; the sets are empty."""
     ruleset = render_ruleset(CONFIGS[variant])
     policies = dict(re.findall(r"chain (\w+) \{\n +type \w+ hook \w+ priority [^;]+; policy (\w+);", ruleset))
-    assert policies == {"forward": "drop", "settle": "drop", "input": "drop", "postrouting": "accept", "output": "accept"}
+    closed, ours = ("forward", "settle", "input"), ("postrouting", "output")
+    assert policies == dict.fromkeys(closed, "drop") | dict.fromkeys(ours, "accept")
     assert "bypass" not in ruleset + render_iptables(CONFIGS[variant])
     for name in ("annotated", "see_thru"):
         assert "elements" not in re.findall(rf"set {name} \{{.*", ruleset)[0]
@@ -303,12 +312,14 @@ def test_the_kernel_takes_the_ruleset(queues: int, isn_reversed: bool, nft_queue
 @pytest.mark.subprocesses
 def test_the_probe_tells_how_this_nft_copies_a_sequence_number() -> None:
     """Its answer agrees with what versions are known to do."""
-    told = enclosed(sys.executable, "-c", "print(__import__('appliance.edge.netfilter', fromlist=['x']).Netfilter().has_reversed_isn())")
+    program = "from appliance.edge.netfilter import Netfilter; print(Netfilter().has_reversed_isn())"
+    told = enclosed(sys.executable, "-c", program)
     version = re.search(r"v(\d+)\.(\d+)\.(\d+)", enclosed("nft", "--version").stdout)
     assert version is not None
     is_reversed = {"True": True, "False": False}[told.stdout.strip()]
     numbers = tuple(map(int, version.groups()))
-    assert (is_reversed or numbers > (1, 0, 6)) and (not is_reversed or numbers < (1, 1, 0))
+    assert is_reversed or numbers > (1, 0, 6)
+    assert not is_reversed or numbers < (1, 1, 0)
 
 
 if __name__ == "__main__":

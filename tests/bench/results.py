@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.bench.measure import Sample
+from tests.bench.measure import QUIET, Sample
 
 NAT, OURS, HAPROXY = "nat", "discriminat", "haproxy"
 MANY_NAMES, MANY_CLIENTS = "discriminat-names", "discriminat-clients"
@@ -79,7 +79,10 @@ class Results:
             "rounds": {
                 name: [round(s.rate) for s in samples] for name, samples in (self.rates | self._named_scale()).items()
             },
-            "foreign_processors": round(max((s.foreign for each in self.rates.values() for s in each), default=0.0), 2),
+            "foreign_processors": {
+                "median": round(_median(self._foreign()), 2),
+                "most": round(max(self._foreign()), 2),
+            },
             "faults": self.faults,
             "kernel": platform.release(),
             "python": platform.python_version(),
@@ -108,7 +111,15 @@ class Results:
             else f"{name:<24}{'-':>9}{least:>9.2f}  not measured"
             for name, least in TARGETS.items()
         ]
-        return "\n".join([*lines, *(f"FAULT: {fault}" for fault in self.faults)])
+        lines += [f"FAULT: {fault}" for fault in self.faults]
+        if (disturbed := sum(foreign > QUIET for foreign in self._foreign())) > 0:
+            lines += ["", f"Other programs disturbed {disturbed} of {len(self._foreign())} measurements."]
+        return "\n".join(lines)
+
+    def _foreign(self) -> list[float]:
+        """Processors that others used during each of the measurements."""
+        every = [sample for samples in (*self.rates.values(), *self.scale.values()) for sample in samples]
+        return [sample.foreign for sample in every] or [0.0]
 
     def _named_scale(self) -> dict[str, list[Sample]]:
         return {f"{name} (scale)": samples for name, samples in self.scale.items()}

@@ -64,3 +64,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except ApplianceError as fault:
         sys.exit(f"demo: error: the appliance did not do as it was told: {fault}")
+    except KeyboardInterrupt:
+        sys.exit(130)

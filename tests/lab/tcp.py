@@ -72,6 +72,7 @@ class Peer:
     """One connection to a server, from a workload; ports are new for each."""
 
     def __init__(self, host: Workload, address: str, port: int, *, source_port: int = 0) -> None:
+        self.host = host
         self.source, self.source_port = host.address, source_port or next(_ports)
         self.destination, self.port = address, port
         self.isn = random.getrandbits(32)

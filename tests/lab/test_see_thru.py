@@ -83,16 +83,13 @@ def test_a_silent_client_and_a_mute_server_pass(lab: Lab, explorer: Workload) ->
         assert lab.appliance.wait_for_event(dst=server.address, dpt=7000)["see_thru_exerted"] is True
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "10.0.1.200", "192.168.1.1", "172.16.0.1", "127.0.0.1"])
+@pytest.mark.parametrize("address", ["169.254.10.10", "192.168.1.1", "172.16.0.1", "100.64.9.9", "10.99.0.1"])
 def test_private_destinations_stay_out_of_reach(lab: Lab, explorer: Workload, address: str) -> None:
-    """Metadata and other networks are refused whatever the grant (D8). The appliance's own service is not reached."""
-    seen = len(lab.metadata.requests)
-    explorer.namespace.ip(f"route replace {address}/32 via {lab.appliance.address} dev eth0 onlink") if False else None
-    if address.startswith(("127.", "10.0.1.")):
-        pytest.importorskip("ipaddress")  # these never leave the client: the next test sends them to us by force
-    with pytest.raises(OSError):
-        explorer.connect(address, 8123, timeout=0.7)
-    assert len(lab.metadata.requests) == seen
+    """Other networks are refused whatever the grant (D8), and the log does not claim otherwise."""
+    with pytest.raises(ConnectionRefusedError):
+        explorer.connect(address, 8123)
+    event = lab.appliance.wait_for_event(dst=address, code="destination_private", outcome="disallowed")
+    assert event["see_thru_exerted"] is False
 
 
 def test_an_expired_grant_lets_nothing_pass(lab: Lab) -> None:
@@ -139,8 +136,7 @@ def _offset():
 class datetime(_datetime.datetime):
     @classmethod
     def now(cls, tz=None):
-        return _datetime_class.now(tz) + _datetime.timedelta(seconds=_offset())
-_datetime_class = _datetime.datetime
+        return cls.fromtimestamp(_real() + _offset(), tz)
 _datetime.datetime = datetime
 _time.time = lambda: _real() + _offset()
 """
@@ -169,8 +165,7 @@ def test_the_clock_may_jump(lab: Lab) -> None:
     assert client.curl("https://clock.see.test/").ok
     assert server.received() != b""
     assert lab.appliance.health()[0] == 200
-    lab.appliance.stop()
-    lab.appliance.start(SHORT_WAITS)
+    assert "Traceback" not in lab.appliance.said()
 
 
 def wait_for_days(lab: Lab, client: Workload, days: int) -> dict[str, object]:

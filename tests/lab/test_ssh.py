@@ -3,8 +3,9 @@
 import pytest
 
 from tests.lab.lab import Lab, wait_until
+from tests.lab.security_group import egress
 from tests.lab.servers import Server
-from tests.lab.story import SHORT_WAITS, allowed, hello, launch, refused, ssh, tls
+from tests.lab.story import allowed, hello, launch, refused, ssh
 from tests.lab.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("appliance")
@@ -16,6 +17,9 @@ def name(of: str) -> str:
     return f"{of}.ssh.test"
 
 
+BOTH = egress("tcp", 2222, description=f"discriminat:ssh:{name('git')} discriminat:tls:{name('git')}")
+
+
 @pytest.fixture(scope="module")
 def git(lab: Lab) -> Server:
     """A listed host with a real sshd."""
@@ -25,7 +29,7 @@ def git(lab: Lab) -> Server:
 @pytest.fixture(scope="module")
 def dev(lab: Lab, appliance: object, git: Server) -> Workload:
     """A client that may reach the listed hosts."""
-    return launch(lab, "ssh", ssh(*map(name, LISTED)), ssh(name("git"), port=2222), tls(name("git"), port=2222))
+    return launch(lab, "ssh", ssh(*map(name, LISTED)), BOTH)
 
 
 def test_a_listed_host_is_reached(lab: Lab, dev: Workload, git: Server) -> None:
@@ -148,7 +152,7 @@ def test_a_half_identification_string_times_out(lab: Lab, dev: Workload) -> None
     """Neither side says enough."""
     server = lab.internet.lines(name("quiet"), port=22)
 
-    with dev.connect(server.address, 22, timeout=SHORT_WAITS["engine"]["hello_wait"] + 6) as stream:  # type: ignore[operator]
+    with dev.connect(server.address, 22, timeout=8) as stream:
         stream.sendall(b"SSH-2.0-half")
         with pytest.raises(ConnectionResetError):
             stream.recv(100)

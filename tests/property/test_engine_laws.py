@@ -7,6 +7,7 @@
 - Tables and held packets stay within their limits, and nothing outlives its flow.
 """
 
+import itertools
 from collections import Counter
 
 from hypothesis import example, given
@@ -62,7 +63,7 @@ def steps(draw: st.DrawFn, client: bytes, server: bytes) -> list[Step]:
     sides = []
     for side, octets in (("client", client), ("server", server)):
         cuts = sorted({0, len(octets), *draw(st.lists(st.integers(0, len(octets)), max_size=5))})
-        pieces = [(side, begin, end - begin) for begin, end in zip(cuts, cuts[1:], strict=False)]
+        pieces = [(side, begin, end - begin) for begin, end in itertools.pairwise(cuts)]
         repeated = draw(st.lists(st.sampled_from(pieces), max_size=3))
         sides.append(pieces + repeated)
     merged = sides[0] + sides[1]
@@ -126,7 +127,7 @@ def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: boo
     """Any segments in any order, repeated or not: the hello goes on, the reply opens, no packet is lost."""
     play = Play()
     ends = sorted({0, len(HELLO), *cuts})
-    moves = [("client", begin, end - begin) for begin, end in zip(ends, ends[1:], strict=False)]
+    moves = [("client", begin, end - begin) for begin, end in itertools.pairwise(ends)]
     moves = data.draw(st.permutations(moves + moves[:again]))
     commands = [command for move in moves for command in step(play, HELLO, REPLY, move)]
     assert commands.count(GOOD_HELLO) == 1
