@@ -28,7 +28,7 @@ from appliance.edge.netfilter import Netfilter, NetfilterConfig
 from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
 from appliance.errors import AwsError, KernelError
 from appliance.event import change_event, config_event
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.messages import ClientAnswered, Configure, FlowLines, NewAnswers, NewPolicy, WantClient, WantName
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.inventory import Inventory, NetworkInterface

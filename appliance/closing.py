@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from appliance.command import Command, Verdict
 from appliance.event import add_request
-from appliance.flow import Flow, FlowTable, Limits, State, offset_of
+from appliance.flow import Flow, FlowTable, State, offset_of
+from appliance.limits import Limits
 from appliance.holding import Holding, resets
 from appliance.inspection import Greeting
 from appliance.judge import no

@@ -23,7 +23,8 @@ from appliance.address import Ipv4
 from appliance.closing import Closing
 from appliance.command import Command, SetVerdict, Verdict
 from appliance.errors import Malformed, PacketError
-from appliance.flow import Flow, FlowTable, Limits, State, base_of, offset_of
+from appliance.flow import Flow, FlowTable, State, base_of, offset_of
+from appliance.limits import Limits
 from appliance.gate import Gate
 from appliance.holding import FROM_SERVER, Holding
 from appliance.inspection import Hello, Inspector

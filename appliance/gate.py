@@ -9,7 +9,7 @@ created deserves a look-up before it is refused. Everything here is pure.
 from appliance.address import Ipv4
 from appliance.command import Command, LookUpClient, SetVerdict, Verdict
 from appliance.errors import PacketError
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.policy.decision import Decision, decide_port
 from appliance.reason import Reason
 from appliance.standing import FlowKey, Standing

@@ -4,7 +4,8 @@ Everything here is pure; a held packet is known by the queue's number for it.
 """
 
 from appliance.command import Command, SendReset, SetVerdict, Verdict
-from appliance.flow import SEQUENCE_SPACE, Flow, Limits
+from appliance.flow import SEQUENCE_SPACE, Flow
+from appliance.limits import Limits
 
 # The place of a server's packet. That of a client's is the offset of its first octet, which is far less.
 FROM_SERVER = 1 << 40

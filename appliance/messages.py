@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from appliance.address import Ipv4
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.policy import Policy

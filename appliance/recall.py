@@ -14,16 +14,15 @@ from typing import Generic, TypeVar
 from appliance.wire.server_hello import RETRY_RANDOM
 
 RECORD_MAX = 2048  # octets of a record that is remembered; a post-quantum hello has 1,800
-LENGTHS_MAX = 128  # lengths of records remembered at a time
-HELLOS_MAX = 512  # hellos of one length remembered at a time
+LENGTHS_MAX = 64  # lengths of records remembered at a time
+HELLOS_MAX = 64  # hellos of one length remembered at a time
 
 _HEADER = 5  # octets of a record's header: type, version, length
-_RANDOM = slice(11, 43)  # after that header, the message's, and legacy_version
-_SESSION_ID = 43  # where the session id's length stands
+_RANDOM, _SESSION_ID = 11, 43  # where they stand: after that header, the message's, and legacy_version
 _SESSION_TICKET, _PRE_SHARED_KEY, _KEY_SHARE = 35, 41, 51  # extensions with content that is never looked at
 
 Facts = TypeVar("Facts")
-Pieces = tuple[slice, ...]  # the octets of a record that have a meaning
+Pieces = tuple[tuple[int, int], ...]  # the octets of a record that have a meaning: from, and up to
 
 
 class Recall(Generic[Facts]):
@@ -43,10 +42,10 @@ class Recall(Generic[Facts]):
         known = self._known.get(length)
         if known is None or len(stream) < _HEADER + length:
             return None
-        if stream[_RANDOM] == RETRY_RANDOM:  # the one random with a meaning (RFC 8446 section 4.1.3)
+        if stream[_RANDOM:_SESSION_ID] == RETRY_RANDOM:  # the one random with a meaning (RFC 8446 section 4.1.3)
             return None
         pieces, hellos = known
-        return hellos.get(b"".join([stream[piece] for piece in pieces]))
+        return hellos.get(b"".join([stream[start:end] for start, end in pieces]))
 
     def remember(self, stream: bytes, end: int, facts: Facts) -> None:
         """Keep what a good hello said.
@@ -57,7 +56,7 @@ class Recall(Generic[Facts]):
             facts: what the parser made of it.
         """
         length = int.from_bytes(stream[3:_HEADER])
-        if end != _HEADER + length or length > RECORD_MAX or stream[_RANDOM] == RETRY_RANDOM:
+        if end != _HEADER + length or length > RECORD_MAX or stream[_RANDOM:_SESSION_ID] == RETRY_RANDOM:
             return
         pieces = _meaningful(stream[:end], of_client=self._of_clients)
         known = self._known.get(length)
@@ -67,7 +66,7 @@ class Recall(Generic[Facts]):
             known = self._known[length] = (pieces, {})
         if len(known[1]) >= HELLOS_MAX:
             known[1].clear()
-        known[1][b"".join([stream[piece] for piece in pieces])] = facts
+        known[1][b"".join([stream[start:end] for start, end in pieces])] = facts
 
 
 def _meaningful(record: bytes, *, of_client: bool) -> Pieces:
@@ -75,9 +74,8 @@ def _meaningful(record: bytes, *, of_client: bool) -> Pieces:
 
     Source: RFC 8446 sections 4.1.2, 4.1.3, 4.2.8; RFC 5077 section 3.2.
     """
-    blanks = [_RANDOM]
     at = _SESSION_ID + 1 + record[_SESSION_ID]
-    blanks.append(slice(_SESSION_ID + 1, at))
+    blanks = [(_RANDOM, _SESSION_ID), (_SESSION_ID + 1, at)]
     if of_client:
         at += 2 + int.from_bytes(record[at : at + 2])  # cipher suites
         at += 1 + record[at]  # compression methods
@@ -88,22 +86,19 @@ def _meaningful(record: bytes, *, of_client: bool) -> Pieces:
         kind, size = int.from_bytes(record[at : at + 2]), int.from_bytes(record[at + 2 : at + 4])
         start, at = at + 4, at + 4 + size
         if kind in {_SESSION_TICKET, _PRE_SHARED_KEY}:
-            blanks.append(slice(start, at))
+            blanks.append((start, at))
         elif kind == _KEY_SHARE:
             blanks += _keys(record, start + 2 if of_client else start, at)
-    pieces = []
-    start = 0
-    for blank in blanks:
-        pieces.append(slice(start, blank.start))
-        start = blank.stop
-    return (*pieces, slice(start, len(record)))
+    ends = [0, *(end for _, end in blanks)]
+    starts = [*(start for start, _ in blanks), len(record)]
+    return tuple(zip(ends, starts, strict=True))
 
 
-def _keys(record: bytes, at: int, end: int) -> list[slice]:
+def _keys(record: bytes, at: int, end: int) -> list[tuple[int, int]]:
     """Return where the keys of a key_share extension lie; each follows a group and its own length."""
     keys = []
     while at < end:
         start = at + 4
         at = start + int.from_bytes(record[at + 2 : start])
-        keys.append(slice(start, at))
+        keys.append((start, at))
     return keys

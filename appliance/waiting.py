@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from appliance.address import Ipv4
 from appliance.command import Command, LookUpClient, Resolve
-from appliance.flow import Flow, Limits
+from appliance.flow import Flow
+from appliance.limits import Limits
 from appliance.policy.fqdn import Fqdn
 
 

@@ -13,7 +13,7 @@ from appliance.address import Ipv4, Network, parse_ipv4
 from appliance.command import Command, Emit, SendReset, SetVerdict, Verdict
 from appliance.engine import Engine, Origin
 from appliance.event import Event
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup

@@ -28,6 +28,7 @@ ENGINE_PARTS = {
     "holding",
     "inspection",
     "judge",
+    "limits",
     "recall",
     "standing",
     "waiting",
@@ -43,12 +44,12 @@ MAY_IMPORT = {
     "wire": {"wire"},
     **{part: {"policy", "wire"} | ENGINE_PARTS for part in ENGINE_PARTS},
     "engine": {"policy", "wire"} | ENGINE_PARTS,
-    "messages": {"policy", "flow"},
+    "messages": {"policy", "limits"},
     "settings": set(),
     "edge": {"policy", "wire", "event"},
     "worker": {"engine", "edge", "policy", "wire", "messages", "settings"} | ENGINE_PARTS,
     **{part: {"edge", "event", "messages", "settings"} for part in APP_PARTS},
-    "app": {"worker", "edge", "policy", "wire", "event", "flow", "messages", "settings"} | APP_PARTS,
+    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "sources": {"edge", "policy"} | ADVICE_PARTS,  # composition root of `check` and `explain`, as `app` is of `run`
     "cli": {"app", "sources", "settings", "worker"} | ADVICE_PARTS,  # `run` starts its workers through a hidden verb

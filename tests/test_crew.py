@@ -13,7 +13,7 @@ import pytest
 
 from appliance import crew as crew_module
 from appliance.crew import Crew
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.messages import Configure, Ready, Statistics, WantClient
 
 pytestmark = [pytest.mark.sockets, pytest.mark.subprocesses]

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.command import LookUpClient, Resolve
 from appliance.engine import DRIBBLE_SEGMENTS, Origin
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.policy.policy import EMPTY_POLICY
 from tests import hellos
 from tests.playbook import (

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.flow import ISN_BITS, Flow, FlowTable, Limits, State, base_of, offset_of
+from appliance.flow import ISN_BITS, Flow, FlowTable, State, base_of, offset_of
+from appliance.limits import Limits
 from appliance.wire.stream import Stream
 from tests.playbook import CLIENT, SEEING, SERVER
 

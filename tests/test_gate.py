@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from appliance.command import LookUpClient
-from appliance.flow import Limits
+from appliance.limits import Limits
 from appliance.policy.policy import EMPTY_POLICY
 from tests.playbook import (
     ACK,

@@ -1,7 +1,8 @@
 """Holding: packets without a verdict, and the resets of a refused flow."""
 
 from appliance.command import SendReset, Verdict
-from appliance.flow import Flow, Limits
+from appliance.flow import Flow
+from appliance.limits import Limits
 from appliance.holding import FROM_SERVER, Holding, resets
 from appliance.wire.stream import Stream
 from tests.playbook import CLIENT, SERVER, verdict

@@ -1,7 +1,8 @@
 """Waiting: questions to DNS and AWS on behalf of flows."""
 
 from appliance.command import LookUpClient, Resolve
-from appliance.flow import Flow, Limits
+from appliance.flow import Flow
+from appliance.limits import Limits
 from appliance.policy.fqdn import Fqdn
 from appliance.waiting import Waiting
 from appliance.wire.stream import Stream

@@ -62,9 +62,14 @@ class NetfilterConfig:
 
 
 def isn_of(mark: int, *, is_reversed: bool) -> int:
-    """Return the low 24 bits of the client's initial sequence number that a packet's mark carries."""
-    isn = mark & ISN_MASK
-    return isn if not is_reversed else (isn & 0xFF) << 16 | isn & 0xFF00 | isn >> 16
+    """Return the low 24 bits of the client's initial sequence number that a packet's mark carries.
+
+    The mark has the number that the server's SYN acknowledged, which is one more.
+    """
+    first = mark & ISN_MASK
+    if is_reversed:
+        first = (first & 0xFF) << 16 | first & 0xFF00 | first >> 16
+    return (first - 1) & ISN_MASK
 
 
 def queue_mark(origin: Mark, queue: int) -> int:
@@ -145,7 +150,7 @@ class Netfilter:
         """
         probe = (
             f"table inet {PROBE_TABLE} {{\n chain probe {{\n type filter hook forward priority 0\n"
-            " ct mark set tcp sequence\n }\n}\n"
+            " ct mark set tcp ackseq\n }\n}\n"
         )
         return "byteorder" not in _check(["nft", "--check", "--debug=netlink", "-f", "-"], probe)
 

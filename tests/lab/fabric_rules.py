@@ -3,7 +3,8 @@
 Pure: state and a mapping from interface id to the fabric's device name go in, text comes out. Rules that hold:
 
 - A packet belongs to the conntrack zone of the one VPC interface it is about, whichever device it crosses, so that
-  Security Groups are stateful per interface as on AWS; traffic between two interfaces shares a zone.
+  Security Groups are stateful per interface as on AWS; traffic between two interfaces shares a zone. An ICMP error is
+  about its receiver's flow, whoever sends it: a NAT inside of the VPC may.
 - The Internet gateway translates without state (EIP for private address, and back): an EIP moves at once.
 - Security Groups drop in silence. The resolver, the metadata service and the AWS API are not subject to them.
 - What names no plugged interface or gateway is a black hole, as a route to a missing interface is on AWS.
@@ -22,6 +23,8 @@ PUBLIC_POOL = ipaddress.IPv4Network("198.18.0.0/16")  # Elastic IPs; RFC 2544's 
 INSIDE_ZONE = 1  # conntrack zone of traffic between two interfaces of the VPC
 VPC_TABLE = 100  # routing table: the interfaces' own addresses
 FIRST_TABLE = 1000  # routing tables, one for each subnet
+
+_ICMP_ERROR = "icmp type { destination-unreachable, time-exceeded, parameter-problem }"
 
 Devices = Mapping[str, str]  # id of a plugged interface -> the fabric's device
 Routes = dict[tuple[int, str], str]  # (table, destination) -> what follows the destination in `ip route`
@@ -59,6 +62,7 @@ table ip fabric {{
         jump choose_zone
     }}
     chain choose_zone {{
+        {f"{_ICMP_ERROR} ip daddr @members ct zone set ip daddr map {{ {', '.join(zones)} }} return" if zones else ""}
         ip saddr @members ip daddr @members ct zone set {INSIDE_ZONE} return
         {f"ct zone set ip saddr map {{ {', '.join(zones)} }} return" if zones else ""}
         {f"ct zone set ip daddr map {{ {', '.join(zones)} }} return" if zones else ""}

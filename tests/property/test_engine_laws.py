@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.command import SendReset, SetVerdict, Verdict
-from appliance.flow import Limits
+from appliance.limits import Limits
 from tests import hellos
 from tests.playbook import (
     CLIENT,
