@@ -12,10 +12,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any
 
 from appliance import __version__
 from appliance.address import Ipv4, Network, format_ipv4
@@ -31,6 +30,7 @@ from appliance.event import change_event, config_event
 from appliance.limits import Limits
 from appliance.messages import ClientAnswered, Configure, FlowLines, NewAnswers, NewPolicy, WantClient, WantName
 from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.policy import EMPTY_POLICY, Policy, compile_policy, diff_policy
 from appliance.settings import Settings
@@ -64,7 +64,7 @@ class Supervisor:
         self._wanted: set[Ipv4] = set()  # clients to ask AWS about
         self._wanting = asyncio.Event()
         self._applying = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._counted: dict[str, int] = {}
         self._ready = False
         self._stopping = asyncio.Event()
@@ -103,14 +103,14 @@ class Supervisor:
         await asyncio.to_thread(self._netfilter.load, config)
         for failed in system.apply_kernel_settings(system.memory_octets()):
             log.warning("kernel setting left alone: %s", failed)
-        identity = await self._retry("identity", Imds().identity)
-        self._identity: Identity = identity
+        self._identity = identity = await self._identify()
         extra = tuple(map(Network.parse, self._settings.policy_clients))
         clients = tuple(dict.fromkeys((*identity.vpc_networks, *extra)))
         await asyncio.to_thread(self._netfilter.load, replace(config, clients=clients))
         region = self._settings.aws_region or identity.region
         self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
-        variant = "the nft queue statement" if config.nft_queue else "iptables NFQUEUE rules: this kernel has no nft queue statement"
+        without = "iptables NFQUEUE rules: this kernel has no nft queue statement"
+        variant = "the nft queue statement" if config.nft_queue else without
         self._tell("appliance", "started", f"discriminat {__version__}, {queues} queues through {variant}")
         self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
@@ -144,15 +144,16 @@ class Supervisor:
             isn_reversed=config.isn_reversed,
         )
 
-    async def _retry(self, what: str, action: Callable[[], Any]) -> Any:
-        """Return what the action returns, however long AWS takes to let it."""
+    async def _identify(self) -> Identity:
+        """Return who we are, however long the metadata service takes to say it."""
+        imds = Imds()
         wait = RETRY_FIRST
         while True:
             try:
-                return await asyncio.to_thread(action)
+                return await asyncio.to_thread(imds.identity)
             except AwsError as fault:
                 self._failure = fault.message
-                log.warning("no %s yet, all stays closed: %s (%s)", what, fault.message, fault.hint)
+                log.warning("no identity yet, all stays closed: %s (%s)", fault.message, fault.hint)
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 -- spreads load, keeps no secret
             wait = min(wait * 2, RETRY_MOST)
 
@@ -257,7 +258,7 @@ class Supervisor:
                 send(NewAnswers(tuple(answers[start : start + REPLAY])))
             send(NewPolicy(self._policy))
 
-    def _on_worker_message(self, message: Any, reply: Send) -> None:
+    def _on_worker_message(self, message: object, reply: Send) -> None:
         match message:
             case FlowLines(lines, _, millis):
                 self._chronicle.write(FLOW, lines, millis)
@@ -270,7 +271,7 @@ class Supervisor:
     def _on_worker_death(self, queue: int, code: int) -> None:
         self._tell("error", "restarted", f"the worker of queue {queue} ended with code {code}; its flows are refused")
 
-    async def _answer(self, name: Any, reply: Send) -> None:
+    async def _answer(self, name: Fqdn, reply: Send) -> None:
         answer = await self._resolver.look_up(name, fresh=True)
         if answer.error == OVERLOADED:  # every other answer has been broadcast, and one must not count twice
             reply(NewAnswers((answer,)))
@@ -279,8 +280,8 @@ class Supervisor:
         self._book.learn(answer, time.monotonic())
         self._crew.broadcast(NewAnswers((answer,)))
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

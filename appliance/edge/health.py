@@ -22,7 +22,7 @@ class HealthServer:
         class Handler(http.server.BaseHTTPRequestHandler):
             timeout = REQUEST_WAIT
 
-            def do_GET(self) -> None:  # noqa: N802 -- the name http.server calls
+            def do_GET(self) -> None:
                 if self.path != PATH:
                     self.send_error(404)
                     return

@@ -139,7 +139,8 @@ class Netfilter:
 
     def has_nft_queue(self) -> bool:
         """Tell whether the kernel has the nft `queue` statement, by loading a table that uses it."""
-        probe = f"table inet {PROBE_TABLE} {{\n chain probe {{\n queue num 0\n }}\n}}\ndelete table inet {PROBE_TABLE}\n"
+        made = f"table inet {PROBE_TABLE} {{\n chain probe {{\n queue num 0\n }}\n}}\n"
+        probe = f"{made}delete table inet {PROBE_TABLE}\n"
         return _run(["nft", "-f", "-"], probe).returncode == 0
 
     def has_reversed_isn(self) -> bool:

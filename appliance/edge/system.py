@@ -89,6 +89,7 @@ class ServiceManager:
 
     @classmethod
     def from_environment(cls) -> "ServiceManager":
+        """Return the manager that systemd has named to us, if any."""
         return cls(os.environ.get("NOTIFY_SOCKET"))
 
     @property

@@ -75,6 +75,7 @@ rate = {size.look_ups}
 [logs]
 directory = "{self._folder}/logs"
 spool = "{self._folder}/spool"
+cloudwatch = false  # the other systems log to local disk as well
 [health]
 port = {HEALTH_PORT}
 """

@@ -1,5 +1,9 @@
 """Story: what every end-to-end test asks. Did it pass? What does the log say? What did the server see?"""
 
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.hellos import client_hello, client_stream
@@ -39,7 +43,7 @@ def launch_in(lab: Lab, name: str, groups: list[Group], **options: Any) -> Workl
 
 def wait_known(lab: Lab, client: Workload) -> None:
     """Wait until the appliance has the client in its policy."""
-    for group in {gid for gid in lab.state().interfaces[client.interface].groups}:
+    for group in set(lab.state().interfaces[client.interface].groups):
         lab.appliance.wait_for_event(
             lambda event, gid=group: gid in event["gid"],  # type: ignore[misc]
             cat="client",
@@ -75,6 +79,36 @@ def refused(
     if saw is not None:
         assert server.received() == saw
     return event
+
+
+CONVERSATION = """
+import socket, ssl, sys
+plain = socket.create_connection((sys.argv[1], 443), 5)
+stream = ssl.create_default_context().wrap_socket(plain, server_hostname=sys.argv[1])
+for path in sys.stdin:
+    stream.sendall(f"GET {path.strip()} HTTP/1.1\\r\\n\\r\\n".encode())
+    print(len(stream.recv(4096)), flush=True)
+"""
+
+
+@contextmanager
+def conversation(client: Workload, name: str) -> Iterator[Callable[[str], bool]]:
+    """Hold an allowed TLS connection; yield a function that asks for a path over it and tells if it was answered."""
+    with client.popen(sys.executable, "-c", CONVERSATION, name, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as talk:
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        say, hear = talk.stdin, talk.stdout
+
+        def ask(path: str = "/") -> bool:
+            say.write(f"{path}\n".encode())
+            say.flush()
+            return bool(hear.readline().strip())
+
+        try:
+            assert ask()
+            yield ask
+        finally:
+            say.close()
 
 
 def health(lab: Lab, key: str) -> Any:

@@ -116,9 +116,9 @@ class Peer:
         self.send(b"", flags=ACK)
         return self
 
-    def send_syn(self, payload: bytes = b"", *, options: bytes = MSS, ip_options: bytes = b"", flags: int = SYN) -> None:
+    def send_syn(self, payload: bytes = b"", *, options: bytes = MSS, ip_options: bytes = b"") -> None:
         """Send a SYN."""
-        self.send(payload, at=-1, flags=flags, options=options, ip_options=ip_options)
+        self.send(payload, at=-1, flags=SYN, options=options, ip_options=ip_options)
 
     def send(
         self,
@@ -183,9 +183,7 @@ class Peer:
         checksum = (checksum_of(pseudo + octets) + checksum_lie) & 0xFFFF
         return octets[:16] + checksum.to_bytes(2) + octets[18:]
 
-    def _put(
-        self, octets: bytes, *, ttl: int = 64, ip_options: bytes = b"", ident: int = 0, fragment: int = 0
-    ) -> None:
+    def _put(self, octets: bytes, *, ttl: int = 64, ip_options: bytes = b"", ident: int = 0, fragment: int = 0) -> None:
         header = struct.pack(
             "!BBHHHBBH4s4s",
             0x40 | (20 + len(ip_options)) // 4,

@@ -38,7 +38,8 @@ def test_malformed_descriptions_are_reported_and_their_neighbours_work(lab: Lab)
     """Each fault is in the config log with its group, its rule, its place and what to do; the good rule still works."""
     server = lab.internet.tls("good.bad.test")
     rules = [egress("tcp", 10000 + at, description=fault[0]) for at, fault in enumerate(FAULTS)]
-    group = lab.security_group("faults", *rules, tls(server.name), egress("tcp", (5000, 5001), "0.0.0.0/0", "discriminat:tls:x.test"))
+    wide = egress("tcp", (5000, 5001), description="discriminat:tls:x.test")
+    group = lab.security_group("faults", *rules, wide, tls(server.name))
     client = launch_in(lab, "faults", [group])
 
     assert client.curl(f"https://{server.name}/").ok
@@ -63,7 +64,9 @@ def test_odd_names_work_or_are_reported(lab: Lab, name: str) -> None:
     group = lab.security_group("odd", tls(name))
     launch_in(lab, "odd", [group])
 
-    event = lab.appliance.wait_for_event(lambda event: event.get("gid") == group.id and event["cat"] in ("fqdn", "error"))
+    event = lab.appliance.wait_for_event(
+        lambda event: event.get("gid") == group.id and event["cat"] in ("fqdn", "error")
+    )
     assert (event["cat"], event["outcome"]) in {("fqdn", "accepted"), ("error", "rejected")}
     assert server.received() == b""
 
@@ -155,13 +158,13 @@ def test_rotating_answers_never_cause_a_refusal(lab: Lab, resolving: Workload) -
     """S3's way: a short TTL, shorter than our refreshes, and two of eight addresses at a time (D3)."""
     servers = [lab.internet.tls(f"s3-{at}.bad.test") for at in range(8)]
     lab.names["s3.dns.test"] = Cached(tuple(each.address for each in servers), ttl=2, subset=2)
-    end = time.monotonic() + 9
+    end = time.monotonic() + 7
     codes = []
     while time.monotonic() < end:
         codes.append(resolving.curl("https://s3.dns.test/", "--insecure").code)
 
     assert set(codes) == {0}
-    assert len([each for each in servers if each.connections]) >= 6
+    assert len([each for each in servers if each.connections]) >= 5
 
 
 # ---- AWS ----

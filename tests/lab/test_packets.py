@@ -222,9 +222,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("send", "code"), REFUSED, ids=lambda each: getattr(each, "__name__", each))
-def test_tricks_are_refused(
-    lab: Lab, server: Server, peer: Peer, send: Callable[[Peer], None], code: str
-) -> None:
+def test_tricks_are_refused(lab: Lab, server: Server, peer: Peer, send: Callable[[Peer], None], code: str) -> None:
     """The client is reset, the log has the code, and not one octet arrives; a good hello afterwards does not help."""
     peer.connect()
     send(peer)
@@ -268,7 +266,7 @@ def test_overlapping_fragments_never_arrive(lab: Lab, server: Server, peer: Peer
 
 @pytest.mark.parametrize("ttl", [3, 64])
 def test_a_decoy_cannot_stand_in_for_the_real_hello(lab: Lab, server: Server, peer: Peer, ttl: int) -> None:
-    """A decoy that should have died on the way arrives, for its TTL is rewritten; what follows must be the same (P3)."""
+    """A decoy that should have died on the way arrives, for its TTL is rewritten; what follows must equal it (P3)."""
     peer.connect()
     peer.send(GOOD, ttl=ttl)
     peer.send(EVIL)
@@ -351,7 +349,7 @@ def test_what_is_in_mid_stream_is_answered_with_a_reset(lab: Lab, server: Server
 
 @pytest.mark.parametrize("flags", [FIN | ACK, SYN | ACK, 0, FIN, SYN | FIN, FIN | PSH | URG], ids=hex)
 def test_what_is_no_beginning_goes_nowhere(lab: Lab, server: Server, peer: Peer, flags: int) -> None:
-    """Flags that begin no connection are counted and stopped. (The client's own Security Group drops our answer.)"""
+    """Flags that begin no connection are counted and stopped. The client's own Security Group drops our answer."""
     before = strays(lab)
     with Tap(lab.internet.namespace) as tap:
         peer.send(b"", flags=flags)

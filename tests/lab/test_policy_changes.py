@@ -8,7 +8,7 @@ import pytest
 from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import egress
-from tests.lab.story import SHORT_WAITS, allowed, launch, launch_in, refused, tls
+from tests.lab.story import SHORT_WAITS, allowed, conversation, launch, launch_in, refused, tls
 
 pytestmark = pytest.mark.usefixtures("appliance")
 
@@ -38,26 +38,10 @@ def test_an_established_connection_survives_an_edit(lab: Lab) -> None:
     server = lab.internet.tls("stay.edit.test")
     group = lab.security_group("stay", tls(server.name))
     client = launch_in(lab, "stay", [group])
-    script = (
-        "import ssl, socket, sys\n"
-        f"s = ssl.create_default_context().wrap_socket(socket.create_connection(('{server.name}', 443)), "
-        f"server_hostname='{server.name}')\n"
-        "for line in sys.stdin:\n"
-        "    s.sendall(b'GET /' + line.strip().encode() + b' HTTP/1.1\\r\\n\\r\\n'); print(len(s.recv(4096)), flush=True)\n"
-    )
-    talk = client.popen("python3", "-c", script, stdin=-1, stdout=-1)
-    assert talk.stdin is not None
-    assert talk.stdout is not None
-    with talk:
-        talk.stdin.write(b"before\n")
-        talk.stdin.flush()
-        assert int(talk.stdout.readline()) > 0
+    with conversation(client, server.name) as ask:
         lab.edit_rule(group, description="discriminat:tls:nothing.edit.test")
         lab.appliance.wait_for_event(cat="fqdn", outcome="removed", fqdn=server.name, gid=group.id)
-        talk.stdin.write(b"after\n")
-        talk.stdin.flush()
-        assert int(talk.stdout.readline()) > 0
-        talk.stdin.close()
+        assert ask("/after")
     assert b"GET /after" in server.connections[0].plain
 
 
@@ -128,8 +112,10 @@ def test_a_policy_is_named_by_its_digest(lab: Lab) -> None:
 
     assert len(digest) == 64
     assert wait_until(
-        lambda: [each["digest"] for each in lab.appliance.config_events() if each["cat"] == "policy"][-1]
-        == lab.appliance.details()["policy_digest"]
+        lambda: (
+            [each["digest"] for each in lab.appliance.config_events() if each["cat"] == "policy"][-1]
+            == lab.appliance.details()["policy_digest"]
+        )
     )
 
 

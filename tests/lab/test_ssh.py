@@ -99,9 +99,7 @@ SERVERS = [
 
 
 @pytest.mark.parametrize(("host", "greeting", "code"), SERVERS, ids=[row[0] for row in SERVERS])
-def test_servers_of_another_kind_are_refused(
-    lab: Lab, dev: Workload, host: str, greeting: bytes, code: str
-) -> None:
+def test_servers_of_another_kind_are_refused(lab: Lab, dev: Workload, host: str, greeting: bytes, code: str) -> None:
     """Nothing of them reaches the client."""
     server = lab.internet.lines(name(host), port=22, greeting=greeting)
 

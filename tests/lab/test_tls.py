@@ -86,7 +86,7 @@ def converse(client: Workload, address: str, octets: bytes, *, port: int = 443, 
     ids=["tls13", "upper case", "tls12", "hello retry request"],
 )
 def test_a_listed_name_at_its_own_address_is_allowed(
-    lab: Lab, web: Workload, api: Server, host: str, settings: dict[str, str] | None, version: str
+    lab: Lab, web: Workload, api: Server, *, host: str, settings: dict[str, str] | None, version: str
 ) -> None:
     """Client and server both speak TLS 1.2 or newer: the request arrives, and both sides are logged."""
     server = api if settings is None else lab.internet.tls(name(host), **settings)  # type: ignore[arg-type]
