@@ -12,7 +12,9 @@ from appliance.errors import InvalidAddress
 
 Ipv4 = NewType("Ipv4", int)
 
-_DOTTED_QUAD = re.compile(r"(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})", re.ASCII)
+_DOTTED_QUAD = re.compile(
+    r"(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})", re.ASCII
+)
 
 
 def parse_ipv4(text: str) -> Ipv4:
@@ -52,7 +54,9 @@ class Network:
         quad, slash, length = text.partition("/")
         address = parse_ipv4(quad)
         if not slash or re.fullmatch(r"[0-9]|[12][0-9]|3[0-2]", length, re.ASCII) is None:
-            raise InvalidAddress(f"{text!r} is not an IPv4 network", hint="write an address and a prefix length, as in 10.0.0.0/16")
+            raise InvalidAddress(
+                f"{text!r} is not an IPv4 network", hint="write an address and a prefix length, as in 10.0.0.0/16"
+            )
         mask = _mask(int(length))
         return cls(Ipv4(address & mask), int(length))
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from appliance.command import Command, Verdict
 from appliance.event import add_request
 from appliance.flow import Flow, FlowTable, State, offset_of
-from appliance.limits import Limits
 from appliance.holding import Holding, resets
 from appliance.inspection import Greeting
 from appliance.judge import no
+from appliance.limits import Limits
 from appliance.policy.decision import Decision
 from appliance.reason import Reason
 from appliance.standing import Standing

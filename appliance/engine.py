@@ -24,11 +24,11 @@ from appliance.closing import Closing
 from appliance.command import Command, SetVerdict, Verdict
 from appliance.errors import Malformed, PacketError
 from appliance.flow import Flow, FlowTable, State, base_of, offset_of
-from appliance.limits import Limits
 from appliance.gate import Gate
 from appliance.holding import FROM_SERVER, Holding
 from appliance.inspection import Hello, Inspector
 from appliance.judge import Judge, no
+from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.fqdn import Fqdn

@@ -157,7 +157,9 @@ def _inspect_request(stream: bytes) -> Hello | None:
         return Hello("http", end=len(stream), refusal=Reason.HTTP_PLAINTEXT, detail=fault.message)
     if request is None:
         return None
-    return Hello("http", name=request.host, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request)
+    # Host is a name or an address with a port or without (RFC 9110 section 7.2); a bracketed one is IPv6.
+    name = request.host if request.host.startswith("[") else request.host.partition(":")[0]
+    return Hello("http", name=name, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request)
 
 
 def inspect_server(protocol: str, stream: bytes, *, after_retry: bool = False) -> Greeting | None:

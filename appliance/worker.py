@@ -67,7 +67,7 @@ class _BurstSocket(socket.socket):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(fileno=os.dup(descriptor))
-        self.setblocking(False)
+        self.settimeout(0)
         self.left = 0  # packets until a pause
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
@@ -92,9 +92,10 @@ class Worker:
         )
         self._events: list[tuple[Event, float]] = []
         self._seen = self._logged = self._lost = self._errors = 0
+        self._now, self._wall = time.monotonic(), time.time()  # read once per burst
         self._drained_by: float | None = None  # when to exit at the latest, once told to
         self._resets = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self._resets.setblocking(False)
+        self._resets.settimeout(0)
         self._resets.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, Mark.RESET.bits)
         self._queue = NetfilterQueue()
         with warnings.catch_warnings():
@@ -113,7 +114,8 @@ class Worker:
         is_busy = False
         while self._drained_by is None or (self._engine.held and time.monotonic() < self._drained_by):
             ready = poller.poll(FLUSH * 1000)
-            now = time.monotonic()
+            self._now, self._wall = time.monotonic(), time.time()
+            now = self._now
             for descriptor, _ in ready:
                 if descriptor == self._channel.fileno():
                     self.obey(self._channel.receive(), now)
@@ -147,7 +149,7 @@ class Worker:
         try:
             isn = isn_of(mark, is_reversed=self._isn_reversed)
             origin = ORIGINS[mark >> STATE_SHIFT]
-            commands = self._engine.on_packet(packet.id, origin, isn, packet.get_payload(), time.monotonic())
+            commands = self._engine.on_packet(packet.id, origin, isn, packet.get_payload(), self._now)
         except Exception as fault:  # noqa: BLE001 -- nothing may escape into the package's C code; the packet is denied
             self._errors += 1
             sys.stderr.write(f"discriminat: error: the engine failed on a packet: {fault!r}\n")
@@ -162,7 +164,7 @@ class Worker:
                 case SetVerdict(packet_id, verdict):
                     self._verdicts.accept(packet_id, MARKS[verdict])
                 case Emit(event):
-                    self._events.append((event, time.time()))
+                    self._events.append((event, self._wall))
                 case SendReset():
                     self._send_reset(command)
                 case Resolve(name):

@@ -2,8 +2,8 @@
 
 from appliance.command import SendReset, Verdict
 from appliance.flow import Flow
-from appliance.limits import Limits
 from appliance.holding import FROM_SERVER, Holding, resets
+from appliance.limits import Limits
 from appliance.wire.stream import Stream
 from tests.playbook import CLIENT, SERVER, verdict
 

@@ -103,7 +103,7 @@ class MetadataHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(octets)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 -- the base class's name
+    def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing."""
 
 

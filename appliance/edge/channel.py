@@ -65,7 +65,7 @@ class WorkerChannel:
     """A worker's end: polled, never waited for."""
 
     def __init__(self, end: socket.socket) -> None:
-        end.setblocking(False)
+        end.settimeout(0)
         self._socket = end
         self._received = bytearray()
         self._waiting = bytearray()

@@ -43,7 +43,9 @@ def reply(stream: bytes) -> Greeting | None:
     return inspect_server("tls", stream)
 
 
-def recall_of(streams: list[bytes], inspect: Callable[[bytes], Hello | Greeting | None], *, of_clients: bool) -> Recall[object]:
+def recall_of(
+    streams: list[bytes], inspect: Callable[[bytes], Hello | Greeting | None], *, of_clients: bool
+) -> Recall[object]:
     recall: Recall[object] = Recall(of_clients=of_clients)
     for stream in streams:
         facts = inspect(stream)
