@@ -170,8 +170,9 @@ class Engine:
             decision = self._judge.decide(flow, now)
             if decision.reason in AWAITABLE and flow.waiting_for:
                 continue  # another listed name may have the address
-            # Answers that keep changing are asked for again (D1, D3); ones that do not are final.
-            self._rule(flow, decision, now, out, may_ask=news)
+            # Answers that change, or give a part of what is known, are asked for again (D1, D3).
+            partial = not answer.error and len(answer.addresses) < len(self._judge.book.known(answer.name, now))
+            self._rule(flow, decision, now, out, may_ask=news or partial)
         return out
 
     def on_tick(self, now: float, today: date) -> list[Command]:

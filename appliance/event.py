@@ -11,7 +11,7 @@ from datetime import date
 from appliance.address import Ipv4, format_ipv4
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
-from appliance.reason import REASON_TEXT
+from appliance.reason import NEVER_SEEN_THRU, REASON_TEXT
 
 Event = dict[str, object]
 
@@ -76,7 +76,8 @@ def flow_event(
         "instance": instance,
     }
     if see_thru is not None:
-        event["see_thru_exerted"] = not decision.allow and see_thru.active(today)
+        is_seen_thru = not decision.allow and decision.reason not in NEVER_SEEN_THRU
+        event["see_thru_exerted"] = is_seen_thru and see_thru.active(today)
         event["see_thru_gid"] = see_thru.gid
         event["see_thru_days_remaining"] = see_thru.days_remaining(today)
     return event

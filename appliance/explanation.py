@@ -20,7 +20,6 @@ from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGran
 from appliance.policy.reach import Reach, reach_of
 from appliance.question import Question
 from appliance.reason import Reason
-from appliance.standing import NEVER_SEEN_THRU
 
 _TCP = 6  # IANA protocol number
 _NOW = 0.0  # of an address book that lives for one question

@@ -138,3 +138,21 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.OVERLOADED: "a table of the engine is full",
     Reason.INTERNAL_ERROR: "the engine failed on this packet: please report it",
 }
+
+# See-thru lets a client reach what its rules do not list. It never lets anybody reach the VPC
+# itself, nor lets a packet pass that cannot be read.
+NEVER_SEEN_THRU = frozenset(
+    {
+        Reason.POLICY_NOT_LOADED,
+        Reason.CLIENT_UNKNOWN,
+        Reason.DESTINATION_PRIVATE,
+        Reason.MALFORMED_PACKET,
+        Reason.TRUNCATED_COPY,
+        Reason.IP_OPTIONS,
+        Reason.SYN_DATA,
+        Reason.TCP_MD5,
+        Reason.MID_STREAM,
+        Reason.OVERLOADED,
+        Reason.INTERNAL_ERROR,
+    }
+)

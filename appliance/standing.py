@@ -10,28 +10,10 @@ from appliance.command import Emit
 from appliance.event import flow_event
 from appliance.policy.decision import Decision
 from appliance.policy.policy import EMPTY_POLICY, Policy, SeeThruGrant
-from appliance.reason import Reason
+from appliance.reason import NEVER_SEEN_THRU, Reason
 
 # (client address, client port, server address, server port), as the client sent it.
 FlowKey = tuple[Ipv4, int, Ipv4, int]
-
-# See-thru lets a client reach what its rules do not list. It never lets anybody reach the VPC
-# itself, nor lets a packet pass that cannot be read.
-NEVER_SEEN_THRU = frozenset(
-    {
-        Reason.POLICY_NOT_LOADED,
-        Reason.CLIENT_UNKNOWN,
-        Reason.DESTINATION_PRIVATE,
-        Reason.MALFORMED_PACKET,
-        Reason.TRUNCATED_COPY,
-        Reason.IP_OPTIONS,
-        Reason.SYN_DATA,
-        Reason.TCP_MD5,
-        Reason.MID_STREAM,
-        Reason.OVERLOADED,
-        Reason.INTERNAL_ERROR,
-    }
-)
 
 
 class Standing:

@@ -46,6 +46,9 @@ FLUSH = 0.05  # seconds that an event waits at most before it is rendered and se
 FLUSH_EVENTS = 512  # events that are not kept waiting
 STATISTICS = 1.0  # seconds between two reports
 QUEUE_LENGTH = 8192  # packets the kernel keeps for us, held ones included
+# The package reads into 4,096 octets and takes 80 of them for what stands in front of a packet. It can
+# be more, and a message that does not fit is lost, its packet queued for ever.
+COPY_OCTETS = 3840
 QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
 BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
 BUSY = 1000.0  # packets a second from which on the worker lets some gather before it wakes up
@@ -100,7 +103,9 @@ class Worker:
         self._queue = NetfilterQueue()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a smaller socket buffer than asked for will do
-            self._queue.bind(configuration.queue, self._on_queued, max_len=QUEUE_LENGTH, sock_len=QUEUE_OCTETS)
+            self._queue.bind(
+                configuration.queue, self._on_queued, max_len=QUEUE_LENGTH, range=COPY_OCTETS, sock_len=QUEUE_OCTETS
+            )
         self._source = _BurstSocket(self._queue.get_fd())
         self._verdicts = Verdicts(configuration.queue, self._queue.get_fd())
 

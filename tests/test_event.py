@@ -67,6 +67,7 @@ def test_a_refused_flow() -> None:
         (datetime.date(2027, 1, 14), DENIED, False, -1),
         (datetime.date(2027, 1, 31), DENIED, True, 16),
         (datetime.date(2027, 1, 31), ALLOWED, False, 16),
+        (datetime.date(2027, 1, 31), Decision(allow=False, reason=Reason.DESTINATION_PRIVATE), False, 16),
     ],
 )
 def test_see_thru(until: datetime.date, decision: Decision, exerted: bool, days: int) -> None:
