@@ -19,7 +19,7 @@ from appliance.policy.inventory import Inventory
 from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGrant, compile_policy
 from appliance.policy.reach import Reach, reach_of
 from appliance.question import Question
-from appliance.reason import Reason
+from appliance.reason import NEVER_SEEN_THRU, Reason
 
 _TCP = 6  # IANA protocol number
 _NOW = 0.0  # of an address book that lives for one question

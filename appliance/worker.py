@@ -51,8 +51,6 @@ QUEUE_LENGTH = 8192  # packets the kernel keeps for us, held ones included
 COPY_OCTETS = 3840
 QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
 BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
-BUSY = 1000.0  # packets a second from which on the worker lets some gather before it wakes up
-PAUSE = 0.0005  # seconds for packets to gather while busy: a wake-up costs more than a packet
 
 ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
 MARKS = {
@@ -115,8 +113,6 @@ class Worker:
         poller.register(self._queue.get_fd(), select.POLLIN)
         poller.register(self._channel, select.POLLIN)
         tick_at = flush_at = report_at = time.monotonic()
-        seen_at_tick = 0
-        is_busy = False
         while self._drained_by is None or (self._engine.held and time.monotonic() < self._drained_by):
             ready = poller.poll(FLUSH * 1000)
             self._now, self._wall = time.monotonic(), time.time()
@@ -128,8 +124,7 @@ class Worker:
                     self._source.left = BURST
                     self._queue.run_socket(self._source)
             if now >= tick_at:
-                is_busy = self._seen - seen_at_tick > BUSY * TICK
-                seen_at_tick, tick_at = self._seen, now + TICK
+                tick_at = now + TICK
                 self._carry_out(self._engine.on_tick(now, _today()))
             if now >= flush_at or len(self._events) >= FLUSH_EVENTS:
                 flush_at = now + FLUSH
@@ -138,8 +133,6 @@ class Worker:
                 report_at = now + STATISTICS
                 self._report()
             self._verdicts.send()
-            if is_busy:
-                time.sleep(PAUSE)
         self._verdicts.send()
         self._flush()
         self._report()
@@ -243,6 +236,7 @@ def work(descriptor: int) -> None:
     # A service manager signals the whole group; the supervisor tells us when it is time.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     # Flows make no cycles, so the collector would find nothing, in a table of ten thousand.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
