@@ -5,8 +5,6 @@ queued before the kernel knew; they get no more than they need (evasion X3: the 
 have the same ports and numbers).
 """
 
-from dataclasses import replace
-
 from appliance.command import Command, Verdict
 from appliance.event import add_request
 from appliance.flow import Flow, FlowTable, State, offset_of
@@ -92,7 +90,7 @@ class Closing:
         """Return the event about the server's side; the rule it goes by is the client's."""
         if flow.ruling is not None:
             ruling = flow.ruling
-            decision = replace(decision, name=ruling.name, gid=ruling.gid, rule=ruling.rule)
+            decision = decision._replace(name=ruling.name, gid=ruling.gid, rule=ruling.rule)
         if flow.hello is not None:
             protocol = flow.hello.protocol
         else:

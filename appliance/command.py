@@ -7,6 +7,7 @@ Everything here is pure.
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from appliance.address import Ipv4
 from appliance.policy.fqdn import Fqdn
@@ -21,9 +22,11 @@ class Verdict(enum.Enum):
     DROP = "drop"  # this packet vanishes; nothing else changes
 
 
-@dataclass(frozen=True, slots=True)
-class SetVerdict:
-    """Decide the packet that the queue numbered `packet_id`. Given exactly once per packet."""
+class SetVerdict(NamedTuple):
+    """Decide the packet that the queue numbered `packet_id`. Given exactly once per packet.
+
+    A tuple, as is `Emit`, because two of each are made for every flow.
+    """
 
     packet_id: int
     verdict: Verdict
@@ -59,8 +62,7 @@ class LookUpClient:
     address: Ipv4
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(NamedTuple):
     """Write one flow event; the field names are those of `appliance.event`."""
 
     event: dict[str, object]

@@ -31,7 +31,6 @@ from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
-from appliance.policy.fqdn import Fqdn
 from appliance.policy.policy import Policy
 from appliance.reason import Reason
 from appliance.standing import FlowKey, Standing
@@ -142,6 +141,8 @@ class Engine:
                 self._on_client_segment(flow, packet, offset, now, out)
         elif self._hold(flow, packet_id, packet, FROM_SERVER, now, out):
             self._on_server_segment(flow, packet, now, out)
+        if flow is not None and flow.state is State.HELLO and not flow.slot:
+            self._flows.arm(flow, self._limits.hello_wait, now)  # most hellos are complete at once, and need none
         return out
 
     def on_policy(self, policy: Policy, now: float) -> list[Command]:
@@ -200,7 +201,6 @@ class Engine:
             self._flows.remove(oldest)
         flow = Flow(key, base, Stream(self._limits.stream_octets, self._limits.stream_segments))
         self._flows.add(flow)
-        self._flows.arm(flow, self._limits.hello_wait, now)
         return flow
 
     def _hold(  # noqa: PLR0917 -- on the path of every packet
@@ -287,8 +287,8 @@ class Engine:
         """Ask for what may change a decision; False if there is nothing more to ask."""
         if decision.reason is Reason.CLIENT_UNKNOWN:
             return self._waiting.ask_client(flow, out)
-        if flow.hello is not None and flow.hello.protocol == "tls":
-            return self._waiting.ask_names(flow, (Fqdn.parse(flow.hello.name),), out)
+        if flow.hello is not None and flow.hello.fqdn is not None:
+            return self._waiting.ask_names(flow, (flow.hello.fqdn,), out)
         rules = self._judge.rules(flow)
         return not isinstance(rules, Decision) and self._waiting.ask_names(flow, rules.ssh, out)
 

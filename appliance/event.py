@@ -70,7 +70,7 @@ def flow_event(
         "dst": format_ipv4(destination),
         "dpt": destination_port,
         "reason": reason,
-        "code": decision.reason.value,
+        "code": decision.reason,
         "gid": decision.gid,
         "rule": decision.rule,
         "instance": instance,

@@ -7,7 +7,8 @@ Nothing here raises for what a peer sent. Everything is pure.
 
 from dataclasses import dataclass
 
-from appliance.errors import Malformed
+from appliance.errors import InvalidName, Malformed
+from appliance.policy.fqdn import Fqdn
 from appliance.reason import Reason
 from appliance.recall import Recall
 from appliance.wire import http, sniff, ssh, tls
@@ -26,6 +27,7 @@ class Hello:
     refusal: Reason | None = None  # why it can never be allowed, whatever is listed
     detail: str = ""
     request: http.HttpRequest | None = None  # of plaintext HTTP
+    fqdn: Fqdn | None = None  # the server_name, if it is one that could be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,12 @@ def _judge_client_hello(hello: tls.ClientHello, end: int, *, allow_ech: bool) ->
         refusal = Reason.ECH
     elif hello.server_name is None:
         refusal = Reason.NO_SNI
-    return Hello("tls", tls.version_name(best), hello.server_name or "", end, refusal)
+    name = hello.server_name or ""
+    try:
+        fqdn = Fqdn.parse(name)
+    except InvalidName:  # such as a single label: legal, but in nobody's list
+        fqdn = None
+    return Hello("tls", tls.version_name(best), name, end, refusal, fqdn=fqdn)
 
 
 def inspect_second_hello(stream: bytes, start: int, *, allow_ech: bool = False) -> Hello | None:

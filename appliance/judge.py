@@ -4,11 +4,9 @@ Nothing here is kept about a flow; a decision may be asked for again after every
 here is pure.
 """
 
-from appliance.errors import InvalidName
 from appliance.flow import Flow
 from appliance.policy.addresses import AddressBook
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, may_reach
-from appliance.policy.fqdn import Fqdn
 from appliance.policy.policy import PortRules
 from appliance.reason import Reason
 from appliance.standing import Standing
@@ -47,10 +45,9 @@ class Judge:
             return no(hello.refusal, name=hello.name, detail=hello.detail)
         if hello.protocol == "ssh":
             return decide_ssh(rules, server, self.book, now)
-        try:
-            return decide_name(rules, Fqdn.parse(hello.name), server, self.book, now)
-        except InvalidName as fault:
-            return no(Reason.NAME_NOT_LISTED, name=hello.name, detail=fault.message)
+        if hello.fqdn is None:
+            return no(Reason.NAME_NOT_LISTED, name=hello.name, detail="it is not a name that could be listed")
+        return decide_name(rules, hello.fqdn, server, self.book, now)
 
     def tolerates_dribble(self, flow: Flow, now: float) -> bool:
         """Tell whether parts of a hello may go on: its protocol is listed, and so is a name of its destination."""

@@ -3,17 +3,20 @@
 import pytest
 
 from appliance.inspection import Greeting, Hello, inspect_client, inspect_second_hello, inspect_server
+from appliance.policy.fqdn import Fqdn
 from appliance.reason import Reason
 from tests import hellos
 from tests.playbook import HELLO, REPLY, REQUEST, RETRY, SSH
 
+FQDN = Fqdn.parse(hellos.NAME)
+
 CLIENTS = [
     # octets                                                             hello
-    (HELLO, Hello("tls", "TLS 1.3", hellos.NAME, len(HELLO))),
-    (HELLO + b"early", Hello("tls", "TLS 1.3", hellos.NAME, len(HELLO))),
+    (HELLO, Hello("tls", "TLS 1.3", hellos.NAME, len(HELLO), fqdn=FQDN)),
+    (HELLO + b"early", Hello("tls", "TLS 1.3", hellos.NAME, len(HELLO), fqdn=FQDN)),
     (
         hellos.client_stream(hellos.client_hello(versions=None)),
-        Hello("tls", "TLS 1.2", hellos.NAME, len(hellos.client_stream(hellos.client_hello(versions=None)))),
+        Hello("tls", "TLS 1.2", hellos.NAME, len(hellos.client_stream(hellos.client_hello(versions=None))), fqdn=FQDN),
     ),
     (SSH, Hello("ssh", "2.0", "", len(SSH))),
     (SSH + b"key exchange", Hello("ssh", "2.0", "", len(SSH))),
@@ -84,10 +87,10 @@ SECOND_HELLOS = [
     (b"", None),
     (hellos.CHANGE_CIPHER_SPEC_RECORD, None),
     (HELLO[:-1], None),
-    (HELLO, Hello("tls", "TLS 1.3", hellos.NAME, 2 * len(HELLO))),
+    (HELLO, Hello("tls", "TLS 1.3", hellos.NAME, 2 * len(HELLO), fqdn=FQDN)),
     (
         hellos.CHANGE_CIPHER_SPEC_RECORD + hellos.record(b"early", kind=23) + HELLO,
-        Hello("tls", "TLS 1.3", hellos.NAME, 2 * len(HELLO) + 6 + 10),
+        Hello("tls", "TLS 1.3", hellos.NAME, 2 * len(HELLO) + 6 + 10, fqdn=FQDN),
     ),
 ]
 

@@ -6,8 +6,8 @@ it says what was compared with what, in DETAIL_MAX characters at most.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from appliance.address import PRIVATE_NETWORKS, Ipv4, format_ipv4, is_private
 from appliance.policy.addresses import AddressBook
@@ -31,9 +31,11 @@ _PRIVATE_OCTETS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What policy says, and why. `gid` and `rule`: the Security Group and the rule that it hangs on, if any."""
+class Decision(NamedTuple):
+    """What policy says, and why. `gid` and `rule`: the Security Group and the rule that it hangs on, if any.
+
+    A tuple, because two are made for every flow.
+    """
 
     allow: bool
     reason: Reason
