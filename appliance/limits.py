@@ -16,7 +16,7 @@ class Limits:
     hello_wait: float = 10.0  # seconds from the first segment to a complete hello
     look_up_wait: float = 5.0  # seconds for DNS or AWS to answer
     reply_wait: float = 60.0  # seconds from the hello to a complete reply
-    linger: float = 2.0  # seconds that a decided flow is remembered for packets already queued
+    linger: float = 1.0  # seconds that a decided flow is remembered for packets already queued
     look_ups_per_flow: int = 3  # fresh look-ups while answers keep changing
     names_per_look_up: int = 64  # SSH has no name in it: so many listed ones are asked at once
     held_per_client: int = 16  # packets of a client that AWS is asked about

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -34,13 +33,14 @@ def _encode(fields: Mapping[str, object]) -> str:
 
 
 class _EventFormatter(JsonFormatter):
-    """A formatter of events: their fields and none of a log record's. Half the time of the original."""
+    """A formatter of events: their fields and none of a log record's, which it need not look for."""
 
     def __init__(self) -> None:
         super().__init__(json_serializer=lambda fields, **_: _encode(fields))
 
-    def add_fields(self, log_data: dict[str, Any], _: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        log_data.update(message_dict)
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the event that is the record's message."""
+        return self.serialize_log_record(record.msg)  # type: ignore[arg-type]  # a mapping, as `render` sets it
 
 
 class _Record(threading.local):
