@@ -65,6 +65,8 @@ class Waiting:
 
     def forget(self, flow: Flow) -> None:
         """Stop waiting on behalf of a flow that was decided."""
+        if not flow.look_ups:
+            return
         for name in flow.waiting_for:
             flows = self._by_name.get(name)
             if flows is not None:

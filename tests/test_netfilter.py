@@ -159,12 +159,12 @@ def test_load_of_the_iptables_variant(tools: Tools) -> None:
     assert [command for command, _ in tools.asked] == [
         "nft -f -",
         "iptables-restore --noflush",
-        "iptables -C FORWARD -j DISCRIMINAT",
+        "iptables -C FORWARD -m mark ! --mark 0/0xf0000000 -j DISCRIMINAT",
     ]
     tools.asked.clear()
     tools.answer = failing("-C")
     Netfilter().load(CONFIGS["iptables"])
-    assert tools.asked[-1][0] == "iptables -I FORWARD -j DISCRIMINAT"
+    assert tools.asked[-1][0] == "iptables -I FORWARD -m mark ! --mark 0/0xf0000000 -j DISCRIMINAT"
 
 
 def test_open_ports_tells_differences_only(tools: Tools) -> None:
@@ -275,7 +275,7 @@ def test_unload_removes_what_load_made(tools: Tools) -> None:
     Netfilter().unload()
     assert [command for command, _ in tools.asked] == [
         "nft delete table inet discriminat",
-        "iptables -D FORWARD -j DISCRIMINAT",
+        "iptables -D FORWARD -m mark ! --mark 0/0xf0000000 -j DISCRIMINAT",
         "iptables -F DISCRIMINAT",
         "iptables -X DISCRIMINAT",
     ]

@@ -29,6 +29,10 @@ QUEUES_MAX = 16
 ISN_MASK = (1 << QUEUE_SHIFT) - 1
 
 
+# What bears no mark, such as the bulk of an allowed flow, need not be compared with every queue's.
+IPTABLES_JUMP = ["FORWARD", "-m", "mark", "!", "--mark", f"0/{STATE_MASK:#x}", "-j", IPTABLES_CHAIN]
+
+
 class Mark(enum.IntEnum):
     """What the most significant nibble of a packet's or a connection's mark says."""
 
@@ -166,9 +170,8 @@ class Netfilter:
         if config.nft_queue:
             return
         _check(["iptables-restore", "--noflush"], render_iptables(config))
-        jump = ["FORWARD", "-j", IPTABLES_CHAIN]
-        if _run(["iptables", "-C", *jump]).returncode != 0:
-            _check(["iptables", "-I", *jump])
+        if _run(["iptables", "-C", *IPTABLES_JUMP]).returncode != 0:
+            _check(["iptables", "-I", *IPTABLES_JUMP])
 
     def open_ports(self, annotated: Iterable[tuple[Ipv4, int]], see_thru: Iterable[Ipv4]) -> None:
         """Make the kernel's sets what the policy says, in one transaction.
@@ -202,7 +205,7 @@ class Netfilter:
     def unload(self) -> None:
         """Remove our table and rules; for tests and uninstallation, never while clients route through us."""
         _run(["nft", "delete", "table", "inet", TABLE])
-        if _run(["iptables", "-D", "FORWARD", "-j", IPTABLES_CHAIN]).returncode == 0:
+        if _run(["iptables", "-D", *IPTABLES_JUMP]).returncode == 0:
             _run(["iptables", "-F", IPTABLES_CHAIN])
             _run(["iptables", "-X", IPTABLES_CHAIN])
 
