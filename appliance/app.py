@@ -19,6 +19,7 @@ from datetime import UTC, date, datetime
 from appliance import __version__
 from appliance.address import Ipv4, Network, format_ipv4
 from appliance.chronicle import FLOW, Chronicle
+from appliance.counters import counted_since
 from appliance.crew import Crew, Send
 from appliance.edge import ec2, system
 from appliance.edge.health import HealthServer
@@ -41,6 +42,7 @@ POLL_SHARE = 5  # AWS is read for at most one part in so many of the time
 POLL_JITTER = 0.1  # share of the interval
 RETRY_FIRST = 1.0  # seconds
 RETRY_MOST = 60.0  # seconds
+BACKOFF_MOST = 10  # doublings of the interval; more would soon be no number any more
 DRAIN = 2.0  # seconds for held packets to be decided on the way out
 WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
 ASK_TOGETHER = 0.05  # seconds that a question about a client waits for others
@@ -106,7 +108,8 @@ class Supervisor:
         self._identity = identity = await self._identify()
         extra = tuple(map(Network.parse, self._settings.policy_clients))
         clients = tuple(dict.fromkeys((*identity.vpc_networks, *extra)))
-        await asyncio.to_thread(self._netfilter.load, replace(config, clients=clients))
+        self._netfilter_config = replace(config, clients=clients)
+        await asyncio.to_thread(self._netfilter.load, self._netfilter_config)
         region = self._settings.aws_region or identity.region
         self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
         without = "iptables NFQUEUE rules: this kernel has no nft queue statement"
@@ -179,11 +182,12 @@ class Supervisor:
                 failures = 0
                 self._read_at = began
                 async with self._applying:
-                    await self._apply(_with_interfaces(inventory, Inventory((), tuple(self._late.values()))))
+                    await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
             spent = time.monotonic() - began
-            wait = max(self._settings.policy_poll_interval, POLL_SHARE * spent)
+            interval = self._settings.policy_poll_interval
+            wait = max(interval, POLL_SHARE * spent)
             if failures:
-                wait = max(wait, min(self._settings.policy_poll_interval * 2**failures, RETRY_MOST))
+                wait = min(interval * 2 ** min(failures, BACKOFF_MOST), RETRY_MOST)
             await asyncio.sleep(wait * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))  # noqa: S311 -- as above
 
     async def _apply(self, inventory: Inventory) -> None:
@@ -234,7 +238,7 @@ class Supervisor:
                 for part in found:
                     if part is not None:
                         self._late.update((interface.id, interface) for interface in part.interfaces)
-                        inventory = _with_interfaces(inventory, part)
+                        inventory = inventory.with_part(part)
                 if inventory is not self._inventory and self._ready:
                     await self._apply(inventory)
             for address in wanted:
@@ -295,15 +299,29 @@ class Supervisor:
                 self._today = _today()
                 async with self._applying:
                     await self._open_ports()
-            counted = dict(await asyncio.to_thread(self._netfilter.counters))
+            self._crew.kill_silent(time.monotonic())
+            try:
+                counted = dict(await asyncio.to_thread(self._netfilter.counters))
+            except KernelError as fault:
+                await self._reload(fault)
+                continue
             counted["queue_full"] = sum(system.queue_drops().values())
             counted["suppressed"] = sum(one.suppressed for one in self._crew.statistics)
             counted["events_lost"] = sum(one.events_lost for one in self._crew.statistics)
-            for name, text in WATCHED.items():
-                more = counted.get(name, 0) - self._counted.get(name, 0)
-                if more > 0:
-                    self._tell("error", "dropped", f"{more} {text}")
+            for reason in counted_since(self._counted, counted):
+                self._tell("error", "dropped", reason)
             self._counted = counted
+
+    async def _reload(self, fault: KernelError) -> None:
+        """Put the ruleset back, for somebody may have flushed it. If that fails too, what is left stays."""
+        self._tell("error", "failed", f"the ruleset cannot be read, and is loaded again: {fault.message}")
+        try:
+            await asyncio.to_thread(self._netfilter.load, self._netfilter_config)
+        except KernelError as again:
+            self._tell("error", "failed", f"the ruleset cannot be loaded: {again.message}")
+            return
+        async with self._applying:
+            await self._open_ports()
 
     async def _feed_watchdog(self) -> None:
         interval = self._manager.watchdog_interval
@@ -362,23 +380,6 @@ class Supervisor:
             self._tell("appliance", "stopped", "flows in the kernel go on; new ones are refused")
         if hasattr(self, "_chronicle"):
             await asyncio.to_thread(self._chronicle.close)
-
-
-# What is counted while nobody looks, and how to say it.
-WATCHED = {
-    "gate_over_limit": "first packets were refused without a log line: over the limit per client",
-    "unanswered": "packets came back from the queue without a verdict, and were dropped",
-    "queue_full": "packets were dropped because a queue was full: the box is too small for this load",
-    "suppressed": "refused packets were not logged: over the limit of the engine",
-    "events_lost": "flow events were lost: the supervisor could not keep up",
-}
-
-
-def _with_interfaces(inventory: Inventory, part: Inventory) -> Inventory:
-    """Return the inventory with the interfaces and groups of a part of it put in or replaced."""
-    groups = {group.id: group for group in (*inventory.groups, *part.groups)}
-    interfaces = {interface.id: interface for interface in (*inventory.interfaces, *part.interfaces)}
-    return Inventory(tuple(groups.values()), tuple(interfaces.values()))
 
 
 def _today() -> date:

@@ -3,6 +3,7 @@
 Nothing here blocks on the network: the shipper has a thread and a bounded spool of its own.
 """
 
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Chronicle:
 
     def __init__(self, settings: Settings, *, instance: str, region: str) -> None:
         self._instance = instance
+        self._lock = threading.Lock()
         self._journals = {
             stream: Journal(
                 Path(settings.logs_directory) / f"{stream}.jsonl", settings.logs_max_octets, settings.logs_backups
@@ -40,7 +42,8 @@ class Chronicle:
 
     def write(self, stream: str, lines: bytes, millis: int) -> None:
         """Write rendered lines of about one time, `millis` since 1970."""
-        self._journals[stream].write(lines)
+        with self._lock:  # losses are told from the shipper's thread
+            self._journals[stream].write(lines)
         if self._shipper is not None:
             self._shipper.put(stream, lines.splitlines(keepends=True), millis)
 

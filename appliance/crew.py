@@ -6,6 +6,7 @@ kernel drops what it would have been given. Runs on the supervisor's event loop.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 import time
@@ -16,8 +17,11 @@ from appliance.messages import Configure, Ready, Statistics, Stop
 
 Send = Callable[[object], object]
 
+log = logging.getLogger("discriminat")
+
 RESTART_WAIT = 1.0  # seconds between two starts of one worker
 SILENCE = 10.0  # seconds without a report after which a worker counts as stuck
+STUCK = 30.0  # seconds without a report after which a worker is killed
 STOP_WAIT = 5.0  # seconds for a worker to exit by itself
 
 
@@ -94,6 +98,13 @@ class Crew:
             if member.channel is not None:
                 member.channel.send(message)
 
+    def kill_silent(self, now: float) -> None:
+        """Kill workers that have not reported for long: they are stuck, and are started again."""
+        for member in self._members:
+            process = member.process
+            if process is not None and process.returncode is None and now - member.heard_at > STUCK:
+                process.kill()
+
     async def stop(self, seconds: float) -> None:
         """Let the workers decide what they hold, and wait for them to exit."""
         self._stopping = True
@@ -109,7 +120,11 @@ class Crew:
         while not self._stopping:
             started_at = time.monotonic()
             member.restarts += 1
-            code = await self._run(member)
+            try:
+                code = await self._run(member)
+            except Exception:
+                log.exception("serving the worker of queue %s failed", member.configuration.queue)
+                code = -1
             if not self._stopping:
                 self._on_death(member.configuration.queue, code)
                 await asyncio.sleep(max(0.0, RESTART_WAIT - (time.monotonic() - started_at)))
@@ -129,10 +144,15 @@ class Crew:
         member.process, member.channel, member.heard_at = process, channel, time.monotonic()
         channel.send(member.configuration)
         self._on_start(channel.send)
-        with contextlib.suppress(EOFError):
-            while True:
-                await self._dispatch(member, await channel.receive(), channel)
-        member.channel, member.is_ready = None, False
+        try:
+            with contextlib.suppress(EOFError):
+                while True:
+                    await self._dispatch(member, await channel.receive(), channel)
+        except BaseException:
+            process.kill()  # nobody would read what it says
+            raise
+        finally:
+            member.channel, member.is_ready = None, False
         channel.close()
         return await process.wait()
 

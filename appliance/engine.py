@@ -108,11 +108,8 @@ class Engine:
         """Return what follows from a queued packet.
 
         Args:
-            packet_id: the queue's number for the packet.
-            origin: why it was queued.
             isn: low ISN_BITS bits of the client's initial sequence number; 0 at the gate.
             octets: the packet from its IPv4 header on, as far as it was copied.
-            now: monotonic seconds.
         """
         try:
             packet = parse_packet(octets)
@@ -128,8 +125,9 @@ class Engine:
             return self._gate.on_packet(packet_id, packet, now)
         out: list[Command] = []
         flow = self._flows.get(key)
-        if flow is None or not flow.has_isn(isn):
-            flow = self._open(key, base_of(sequence, isn), now, out)
+        base = base_of(sequence, isn)
+        if flow is None or flow.base != base:  # another connection may use the same ports
+            flow = self._open(key, base, now, out)
         if flow is None:
             out.append(SetVerdict(packet_id, Verdict.DENY))
         elif flow.is_decided:
@@ -253,7 +251,10 @@ class Engine:
             reason = Reason.TCP_CONFLICT if fault.code == Reason.TCP_CONFLICT else Reason.SERVER_MALFORMED
             self._closing.deny(flow, "server", no(reason, detail=fault.message), now, out)
             return
-        if flow.state is State.PROVISIONAL or flow.state is State.RETRY:
+        end = offset_of(packet.sequence, flow.server_base) + len(packet.payload)
+        if 0 < end <= flow.server_from:  # a repetition of what has gone on already
+            self._holding.pass_server(flow, out)
+        elif flow.state is State.PROVISIONAL or flow.state is State.RETRY:
             self._inspect_reply(flow, offset_of(packet.acknowledgement, flow.base), now, out)
         elif flow.state is State.HELLO:
             self._rule(flow, self._judge.decide(flow, now), now, out)

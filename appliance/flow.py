@@ -80,10 +80,6 @@ class Flow:
         """Nothing is inspected any more; the flow is remembered for packets already queued."""
         return self.state is State.ALLOWED or self.state is State.DENIED
 
-    def has_isn(self, isn: int) -> bool:
-        """Tell whether these are the low ISN_BITS bits of the client's initial sequence number."""
-        return not (self.base - isn - 1) % ISN_SPACE
-
 
 def base_of(sequence: int, isn: int) -> int:
     """Return the full sequence number of the client's first octet.

@@ -34,7 +34,7 @@ ENGINE_PARTS = {
     "waiting",
 }
 ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "question", "report"}  # of `check` and `explain`
-APP_PARTS = {"chronicle", "crew"}
+APP_PARTS = {"chronicle", "counters", "crew"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),

@@ -28,6 +28,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from appliance.address import Ipv4, Network, format_ipv4, parse_ipv4
 from appliance.errors import AwsError, InvalidAddress
@@ -289,7 +290,7 @@ def _describe(client: Ec2, operation: str, key: str, filters: Sequence[Mapping[s
             f"{_action(operation)}: EC2 cannot be reached: {error}",
             hint="the appliance needs a public address and a route to the Internet, or an EC2 interface endpoint",
         ) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise AwsError(f"{_action(operation)}: {error}") from error
 
 

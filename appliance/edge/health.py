@@ -1,13 +1,50 @@
 """GET /healthz: 200 while flows are filtered as policy says, else 503; a JSON object either way."""
 
+import contextlib
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 PATH = "/healthz"
-REQUEST_WAIT = 5.0  # seconds for a prober to send its request
+REQUEST_WAIT = 5.0  # seconds for a prober to send its request and take the answer
+PROBERS_MAX = 32  # at a time
+
+
+class _BoundedServer(http.server.ThreadingHTTPServer):
+    """Serves so many probers at a time, each for REQUEST_WAIT at most; hangs up on more."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._room = threading.BoundedSemaphore(PROBERS_MAX)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # A prober that sends an octet now and then would never run into a timeout per read.
+        deadline = threading.Timer(REQUEST_WAIT, _hang_up, (request,))
+        deadline.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            deadline.cancel()
+            self._room.release()
+
+    def handle_error(self, *_: Any) -> None:  # a prober that hangs up is no news
+        return
+
+
+def _hang_up(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class HealthServer:
@@ -37,8 +74,7 @@ class HealthServer:
             def log_message(self, *_: Any) -> None:  # a prober every second is no news
                 return
 
-        self._server = http.server.ThreadingHTTPServer(("0.0.0.0", port), Handler)  # noqa: S104 -- see `port`
-        self._server.daemon_threads = True
+        self._server = _BoundedServer(("0.0.0.0", port), Handler)  # noqa: S104 -- see `port`
         self.port = int(self._server.server_address[1])
 
     def start(self) -> None:

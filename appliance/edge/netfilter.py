@@ -111,6 +111,7 @@ def render_ruleset(config: NetfilterConfig) -> str:
         mark_allowed=_hex(Mark.ALLOWED.bits),
         mark_denied=_hex(Mark.DENIED.bits),
         mark_reset=_hex(Mark.RESET.bits),
+        mark_reopened=_hex(Mark.ALLOWED.bits | 1),
     )
 
 
@@ -155,7 +156,7 @@ class Netfilter:
         """
         probe = (
             f"table inet {PROBE_TABLE} {{\n chain probe {{\n type filter hook forward priority 0\n"
-            " ct mark set tcp ackseq\n }\n}\n"
+            " meta mark set tcp ackseq\n }\n}\n"
         )
         return "byteorder" not in _check(["nft", "--check", "--debug=netlink", "-f", "-"], probe)
 
@@ -226,6 +227,8 @@ def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]
         return subprocess.run(command, input=text, text=True, capture_output=True, timeout=COMMAND_WAIT, check=False)
     except FileNotFoundError:
         raise KernelError(f"{command[0]} is not installed", hint="install the packages nftables and iptables") from None
+    except OSError as fault:
+        raise KernelError(f"{command[0]} could not be started: {fault.strerror}") from None
     except subprocess.TimeoutExpired:
         raise KernelError(f"{command[0]} did not finish within {COMMAND_WAIT:.0f} s") from None
 

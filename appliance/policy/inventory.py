@@ -70,3 +70,9 @@ class Inventory:
 
     groups: tuple[SecurityGroup, ...]
     interfaces: tuple[NetworkInterface, ...]
+
+    def with_part(self, part: "Inventory") -> "Inventory":
+        """Return this reading with the interfaces and groups of a smaller, later one put in or replaced."""
+        groups = {group.id: group for group in (*self.groups, *part.groups)}
+        interfaces = {interface.id: interface for interface in (*self.interfaces, *part.interfaces)}
+        return Inventory(tuple(groups.values()), tuple(interfaces.values()))
