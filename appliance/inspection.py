@@ -113,7 +113,7 @@ def _inspect_client_hello(stream: bytes, *, allow_ech: bool) -> Hello | None:
 
 
 def _judge_client_hello(hello: tls.ClientHello, end: int, *, allow_ech: bool) -> Hello:
-    """Return the facts of a well-formed hello, in the order of DESIGN section 2."""
+    """Return the facts of a well-formed hello, in the order of README, How a decision is made."""
     best = hello.best_version
     refusal = None
     if best < TLS_1_2:

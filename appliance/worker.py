@@ -180,7 +180,7 @@ class Worker:
             reset.acknowledgement,
         )
         self._verdicts.send()  # what is allowed to reach an end, such as a TLS alert, does so before its reset
-        # A reset that is lost leaves the flow denied all the same: its packets are dropped.
+        # A reset that is lost is no harm: the flow's packets are dropped, and later inspected afresh.
         with contextlib.suppress(OSError):
             self._resets.sendto(octets, (socket.inet_ntoa(reset.destination.to_bytes(4)), 0))
 
