@@ -236,7 +236,9 @@ def work(descriptor: int) -> None:
     # A service manager signals the whole group; the supervisor tells us when it is time.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    # A batch task does not interrupt others when it wakes up, so under load packets gather meanwhile.
+    with contextlib.suppress(OSError):  # a sandbox may forbid it, and it is only for speed
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     # Flows make no cycles, so the collector would find nothing, in a table of ten thousand.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
