@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
 
 from appliance import __version__
 from appliance.address import Ipv4, Network, format_ipv4
@@ -24,7 +23,7 @@ from appliance.crew import Crew, Send
 from appliance.edge import ec2, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
-from appliance.edge.netfilter import Netfilter, NetfilterConfig
+from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
 from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
 from appliance.errors import AwsError, KernelError
 from appliance.event import change_event, config_event
@@ -60,7 +59,7 @@ class Supervisor:
         self._inventory = Inventory((), ())
         self._read_at: float | None = None  # when AWS was last read, monotonic seconds
         self._failure = ""  # why the last reading failed
-        self._today = _today()
+        self._today = system.utc_today()
         self._book = AddressBook(settings.names_grace)  # for workers that start late
         self._late: dict[str, NetworkInterface] = {}  # found by a targeted look-up since the last full reading
         self._wanted: set[Ipv4] = set()  # clients to ask AWS about
@@ -93,7 +92,7 @@ class Supervisor:
             health.close()
 
     async def _body(self) -> None:
-        queues = self._settings.engine_workers or min(len(os.sched_getaffinity(0)), 16)
+        queues = self._settings.engine_workers or min(len(os.sched_getaffinity(0)), QUEUES_MAX)
         config = NetfilterConfig(
             clients=(),
             queues=queues,
@@ -295,8 +294,8 @@ class Supervisor:
         """Tell what the kernel dropped by itself; notice that a day has begun."""
         while True:
             await asyncio.sleep(WATCH)
-            if self._today != _today():
-                self._today = _today()
+            if self._today != system.utc_today():
+                self._today = system.utc_today()
                 async with self._applying:
                     await self._open_ports()
             self._crew.kill_silent(time.monotonic())
@@ -380,10 +379,6 @@ class Supervisor:
             self._tell("appliance", "stopped", "flows in the kernel go on; new ones are refused")
         if hasattr(self, "_chronicle"):
             await asyncio.to_thread(self._chronicle.close)
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
 
 
 def run(settings: Settings) -> None:

@@ -10,12 +10,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
 
-from appliance.edge import ec2, hosts
+from appliance.edge import ec2, hosts, system
 from appliance.edge.imds import Imds
 from appliance.errors import AwsError, InputError
 from appliance.explanation import Explanation, explain
@@ -51,7 +50,7 @@ def check(source: Source) -> Report:
     """
     inventory = _read(source)
     with_interfaces = source.security_groups is None or source.network_interfaces is not None
-    return lint(inventory, _today(), with_interfaces=with_interfaces)
+    return lint(inventory, system.utc_today(), with_interfaces=with_interfaces)
 
 
 def answer(source: Source, question: Question, *, resolve: bool) -> Explanation:
@@ -67,17 +66,13 @@ def answer(source: Source, question: Question, *, resolve: bool) -> Explanation:
         InputError: a file cannot be used, holds more than one VPC, or there is nothing to read from.
     """
     inventory = _read(source, one_vpc=True)
-    return explain(inventory, question, _today(), hosts.look_up(question.name) if resolve else None)
+    return explain(inventory, question, system.utc_today(), hosts.look_up(question.name) if resolve else None)
 
 
 def _read(source: Source, *, one_vpc: bool = False) -> Inventory:
     if source.security_groups is None:
         return _read_aws(source)
     return _read_files(source, source.security_groups, one_vpc=one_vpc)
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
 
 
 # AWS

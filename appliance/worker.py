@@ -15,7 +15,6 @@ import socket
 import sys
 import time
 import warnings
-from datetime import UTC, date, datetime
 
 from netfilterqueue import NetfilterQueue
 from netfilterqueue import Packet as QueuedPacket
@@ -24,6 +23,7 @@ from appliance.command import Command, Emit, Resolve, SendReset, SetVerdict, Ver
 from appliance.edge.channel import WorkerChannel
 from appliance.edge.journal import render
 from appliance.edge.netfilter import STATE_SHIFT, Mark, isn_of
+from appliance.edge.system import utc_today
 from appliance.edge.verdicts import Verdicts
 from appliance.engine import Engine, Origin
 from appliance.event import Event
@@ -86,7 +86,7 @@ class Worker:
         self._isn_reversed = configuration.isn_reversed
         self._engine = Engine(
             instance=configuration.instance,
-            today=_today(),
+            today=utc_today(),
             limits=configuration.limits,
             grace=configuration.grace,
             allow_ech=configuration.allow_ech,
@@ -125,7 +125,7 @@ class Worker:
                     self._queue.run_socket(self._source)
             if now >= tick_at:
                 tick_at = now + TICK
-                self._carry_out(self._engine.on_tick(now, _today()))
+                self._carry_out(self._engine.on_tick(now, utc_today()))
             if now >= flush_at or len(self._events) >= FLUSH_EVENTS:
                 flush_at = now + FLUSH
                 self._flush()
@@ -221,10 +221,6 @@ class Worker:
                     self._carry_out(self._engine.on_client(client, now))
                 case Stop(seconds):
                     self._drained_by = now + seconds
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
 
 
 def work(descriptor: int) -> None:

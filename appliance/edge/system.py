@@ -5,6 +5,7 @@ Source: sd_notify(3); Documentation/networking/nf_conntrack-sysctl.rst and ip-sy
 
 import os
 import socket
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 PROC_SYS = Path("/proc/sys")
@@ -53,6 +54,11 @@ def apply_kernel_settings(memory: int, root: Path = PROC_SYS) -> list[str]:
         except OSError as fault:
             failed.append(f"{name}: {fault.strerror}")
     return failed
+
+
+def utc_today() -> date:
+    """Return the date in UTC: see-thru ends with a day of that calendar."""
+    return datetime.now(UTC).date()
 
 
 def memory_octets() -> int:
