@@ -3,6 +3,10 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LAB := $(wildcard tests/lab tests/netns)
+BUILD := build/engine
+
+# Where the lab, the demo and the benchmark find the program as it is installed (tests/installed.py).
+export ENGINE_BUILD = $(BUILD)
 
 # Override to run a part: make test-unit ARGS="-k annotation"
 ARGS :=
@@ -22,12 +26,21 @@ $(VENV)/.ready: pyproject.toml requirements-dev.txt tests/setup.sh | packages
 	@tests/setup.sh venv $(VENV)
 	@touch $@
 
+$(BUILD)/.ready: setup.py pyproject.toml $(shell find appliance -type f -not -name '*.pyc') | setup
+	@echo "compiling the engine into $(BUILD)"
+	@rm -rf $(BUILD)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(BUILD) .
+	@touch $@
+
+.PHONY: build
+build: setup $(BUILD)/.ready ## the program as it is installed, its engine compiled, in build/engine
+
 .PHONY: demo
-demo: setup ## a VPC in network namespaces, the appliance in it, and what it lets through
+demo: build ## a VPC in network namespaces, the appliance in it, and what it lets through
 	@$(PYTHON) -m tests.demo $(ARGS)
 
 .PHONY: test
-test: setup ## everything: lint, unit, property, lab
+test: build ## everything: lint, unit, property, lab
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: test-unit
@@ -35,7 +48,7 @@ test-unit: setup ## all but the lab: no root, no namespaces
 	@$(PYTHON) -m pytest $(addprefix --ignore=,$(LAB)) $(ARGS)
 
 .PHONY: test-lab
-test-lab: setup ## the lab alone: the real program, real packets
+test-lab: build ## the lab alone: the real program, real packets
 	@$(PYTHON) -m pytest $(LAB) $(ARGS)
 
 .PHONY: lint
@@ -45,7 +58,7 @@ lint: setup ## ruff and mypy, as `make test` runs them
 	@$(VENV)/bin/mypy --no-error-summary
 
 .PHONY: bench
-bench: setup ## connections per second and throughput, beside plain NAT, HAProxy and Squid
+bench: build ## connections per second and throughput, beside plain NAT, HAProxy and Squid
 	@tests/setup.sh packages bench
 	@$(PYTHON) -m tests.bench $(ARGS)
 

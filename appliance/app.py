@@ -113,7 +113,8 @@ class Supervisor:
         self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
         without = "iptables NFQUEUE rules: this kernel has no nft queue statement"
         variant = "the nft queue statement" if config.nft_queue else without
-        self._tell("appliance", "started", f"discriminat {__version__}, {queues} queues through {variant}")
+        program = f"discriminat {__version__}, engine {system.engine_build()}"
+        self._tell("appliance", "started", f"{program}, {queues} queues through {variant}")
         self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
             self._settings.names_nameservers,

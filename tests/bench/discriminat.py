@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from tests import installed
 from tests.bench.cloud import REGION, Cloud, Group, Interface
 from tests.bench.hello import listed_name
 from tests.bench.site import PORT, Box, end
@@ -86,6 +87,7 @@ port = {HEALTH_PORT}
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={
+                    **installed.environment(),
                     "AWS_ENDPOINT_URL": cloud.endpoint,
                     "AWS_ENDPOINT_URL_EC2": cloud.endpoint,
                     "AWS_ENDPOINT_URL_LOGS": cloud.endpoint,

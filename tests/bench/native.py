@@ -1,4 +1,4 @@
-"""The two C programs of the benchmark, compiled on the spot: a load generator and a reply server.
+"""The C programs of the benchmark, compiled on the spot: a load generator, a reply server, and the floor (`floor.py`).
 
 They are C because Python would measure itself.
 """
@@ -20,15 +20,16 @@ class Programs:
 
 
 def compile_programs(folder: Path) -> Programs:
-    """Compile both into a folder.
+    """Compile what every run needs into a folder.
 
     Raises:
         subprocess.CalledProcessError: the compiler refused; it has said why on standard error.
     """
-    return Programs(_compile("load", folder), _compile("reply", folder))
+    return Programs(compile_program("load", folder), compile_program("reply", folder))
 
 
-def _compile(name: str, folder: Path) -> Path:
+def compile_program(name: str, folder: Path) -> Path:
+    """Compile one into a folder, and return the path of the executable."""
     target = folder / name
     subprocess.run(["cc", *FLAGS, "-o", str(target), str(SOURCES / f"{name}.c")], check=True, timeout=120)
     return target

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import installed
 from tests.lab.fabric import API
 from tests.lab.namespaces import Namespace
 
@@ -107,6 +108,7 @@ class Appliance:
     def environment(self) -> dict[str, str]:
         """Variables by which any AWS client here finds the lab's API; credentials come from the metadata service."""
         return {
+            **installed.environment(),
             "AWS_ENDPOINT_URL": f"http://{API['']}",
             "AWS_ENDPOINT_URL_EC2": f"http://{API['ec2']}",
             "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": f"http://{API['logs']}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import hellos
+from tests import hellos, installed
 from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import egress
@@ -271,6 +271,12 @@ def test_a_killed_supervisor_leaves_everything_closed(lab: Lab, firewall: Applia
         firewall.start(SHORT_WAITS)
         assert works(web)
         assert ask()
+
+
+def test_it_says_what_it_is(firewall: Appliance) -> None:
+    """The config log tells how the engine runs; what `make test` starts is what is installed."""
+    started = firewall.wait_for_event(cat="appliance", outcome="started")
+    assert f"engine {'interpreted' if installed.build() is None else 'compiled'}" in started["reason"]
 
 
 def test_a_start_that_cannot_work_says_why(lab: Lab, firewall: Appliance) -> None:

@@ -1,0 +1,37 @@
+"""The floor: our ruleset with queues behind which nothing looks, in C. No program that inspects can be faster.
+
+It shows how much of the distance to plain NAT is the kernel's queue, and how much is ours. It filters nothing, and is
+measured only when asked for: `make bench ARGS="--systems nat,floor,discriminat,haproxy --scale-rounds 0"`.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+from appliance.address import Network, parse_ipv4
+from appliance.edge.netfilter import Mark, Netfilter, NetfilterConfig
+from tests.bench.native import compile_program
+from tests.bench.site import CLIENTS, PORT, Box, Target
+from tests.bench.systems import Running, System
+
+CLIENT_COUNT = 10  # clients whose port is opened: as many as the load has
+
+
+def start_floor(box: Box, targets: list[Target], folder: Path) -> System:
+    """Load our ruleset, open the port for the clients, and accept whatever is queued."""
+    first = parse_ipv4(CLIENTS.partition("/")[0])
+    queues = os.cpu_count() or 1
+    with box.namespace.entered():
+        kernel = Netfilter()
+        nft_queue = kernel.has_nft_queue()
+        config = NetfilterConfig(
+            (Network.parse(CLIENTS),), queues, nft_queue=nft_queue, isn_reversed=kernel.has_reversed_isn()
+        )
+        kernel.load(config)
+        kernel.open_ports([(type(first)(first + number), PORT) for number in range(1, CLIENT_COUNT + 1)], [])
+    marks = ("--pass", f"{Mark.PASS.bits}", "--allowed", f"{Mark.ALLOWED.bits}", "--server", f"{Mark.SERVER.value}")
+    program = str(compile_program("floor", folder))
+    process = box.namespace.popen(program, "--queues", str(queues), *marks, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n", "the floor did not bind its queues"
+    return Running("floor", box, filters=False, process=process)

@@ -1,0 +1,20 @@
+"""The program as it is installed: with its engine compiled, as `pip install .` makes it.
+
+`make test`, `make demo` and `make bench` build it in a folder and name that in ENGINE_BUILD; what they start runs from
+there. Without the variable the program is interpreted from the source, so that an edit counts at once.
+"""
+
+import os
+from pathlib import Path
+
+
+def build() -> Path | None:
+    """Return the folder of the installed package, or None to run from the source."""
+    folder = os.environ.get("ENGINE_BUILD", "")
+    return Path(folder).resolve() if folder else None
+
+
+def environment() -> dict[str, str]:
+    """Return the variables by which a Python started for the program finds the right one, whatever its folder."""
+    folder = build()
+    return {} if folder is None else {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
