@@ -91,7 +91,8 @@ class Emulator:
     def _serve_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         service, action = identify(environ)
         answer = list(self._moto(environ, start_response))
-        if service == "ec2" and not action.startswith(_READING):
+        # Auto Scaling launches and ends instances, also when it is only looked at (moto_autoscaling.py).
+        if service == "autoscaling" or (service == "ec2" and not action.startswith(_READING)):
             self._changed()
         return answer
 
