@@ -26,6 +26,7 @@ from tests.lab.switchboard import Switchboard, identify
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 _READING = ("Describe", "Get", "List")
+_LAUNCHING = "DescribeAutoScalingGroups"  # looks for what a group lacks, and launches it: moto_autoscaling.py
 
 
 class _QuietHandler(MotoRequestHandler):
@@ -92,8 +93,7 @@ class Emulator:
     def _serve_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         service, action = identify(environ)
         answer = list(self._moto(environ, start_response))
-        # Auto Scaling launches and ends instances, also when it is only looked at (moto_autoscaling.py).
-        if service == "autoscaling" or (service == "ec2" and not action.startswith(_READING)):
+        if service in ("ec2", "autoscaling") and (not action.startswith(_READING) or action == _LAUNCHING):
             self._changed()
         return answer
 

@@ -11,7 +11,7 @@ away, then the host is gone. The VPC is that of the first instance: the lab adop
 
 import base64
 import threading
-from typing import Any, Self
+from typing import Self
 
 from tests.lab.appliance import Appliance, Config
 from tests.lab.fabric import RESOLVERS
@@ -19,7 +19,6 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.metadata import Host
 from tests.lab.namespaces import Namespace
 
-GROUP_TAG = "aws:autoscaling:groupName"
 STOP = 30.0  # seconds
 
 # For three appliances and their clients on a machine with two processors.
@@ -42,6 +41,7 @@ class Fleet:
         self._lab = lab
         self._settings = settings or SETTINGS
         self._iam = lab.emulator.client("iam")
+        self._autoscaling = lab.emulator.client("autoscaling")
         self.appliances: dict[str, Appliance] = {}  # by Auto Scaling group, the one it has now
         self.gone: list[Appliance] = []  # those that were terminated
         self.fault: BaseException | None = None  # why the fleet has stopped following
@@ -54,19 +54,16 @@ class Fleet:
     def wait_replaced(self, old: Appliance, timeout: float = 60.0) -> Appliance:
         """Return the appliance that has taken another one's place, once it is in service."""
         group = old.name
-        autoscaling = self._lab.emulator.client("autoscaling")
 
         def serving() -> bool:
-            told = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
+            told = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"][0]
             new = self.appliances.get(group, old)
             return new is not old and [(each["InstanceId"], each["LifecycleState"]) for each in told["Instances"]] == [
                 (new.instance, "InService")
             ]
 
         if not wait_until(lambda: self.fault or serving(), timeout) or self.fault:
-            raise TimeoutError(
-                f"{group}: no successor of {old.instance} in service: {self.fault or old.said()[-2000:]}"
-            )
+            raise TimeoutError(f"{group}: nobody has taken the place of {old.instance}: {self.fault or ''}")
         return self.appliances[group]
 
     def close(self) -> None:
@@ -96,31 +93,28 @@ class Fleet:
 
     def _catch_up(self) -> None:
         """Make the hosts those that run in the emulator."""
-        reservations = self._lab.ec2.describe_instances()["Reservations"]
-        running = {
-            group: each
-            for reservation in reservations
-            for each in reservation["Instances"]
-            if each["State"]["Name"] == "running" and (group := _tag(each, GROUP_TAG))
-        }
+        # Whom Auto Scaling names is launched; EC2 shows instances earlier, when they have only a part of what they get.
+        members = self._autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]
+        running = {each["AutoScalingGroupName"]: each["InstanceId"] for each in members}
         for group, appliance in list(self.appliances.items()):
-            if group not in running or running[group]["InstanceId"] != appliance.instance:
+            if running.get(group) != appliance.instance:
                 self._end(group)
-        for group, instance in running.items():
+        for group, id in running.items():
             if group not in self.appliances:
-                self._boot(group, instance)
+                self._boot(group, id)
 
-    def _boot(self, group: str, instance: dict[str, Any]) -> None:
+    def _boot(self, group: str, id: str) -> None:
         lab = self._lab
+        instance = lab.ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
         if not hasattr(lab, "vpc"):
             lab.adopt(instance["VpcId"])
         lab.fabric.sync()
         assert lab.fabric.state is not None
         interface = lab.fabric.state.interfaces[instance["NetworkInterfaces"][0]["NetworkInterfaceId"]]
         profile = instance["IamInstanceProfile"]["Arn"].rpartition("/")[2]
-        told = lab.ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute="userData")
+        told = lab.ec2.describe_instance_attribute(InstanceId=id, Attribute="userData")
         host = Host(
-            instance["InstanceId"],
+            id,
             lab.region,
             role=self._iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"][0]["RoleName"],
             type=instance["InstanceType"],
@@ -143,7 +137,3 @@ class Fleet:
         appliance.stop()
         self._lab.fabric.unplug(appliance.interface)
         appliance.close()
-
-
-def _tag(resource: dict[str, Any], key: str) -> str:
-    return next((each["Value"] for each in resource.get("Tags", []) if each["Key"] == key), "")

@@ -40,10 +40,11 @@ def launch(ec2: Any, version: Any, *, zone: str, subnet: str | None, tags: dict[
     for pinned in interfaces:
         if "NetworkInterfaceId" in pinned:
             _refuse_in_use(ec2.get_network_interface(pinned["NetworkInterfaceId"]))
-    # A mapping of the template replaces the image's one for the same device, and adds to the others.
-    devices = {
-        each["DeviceName"]: each for each in (*image.block_device_mappings, *data.get("BlockDeviceMappings", []))
-    }
+    # What the template says of a device goes before what the image says of the same one.
+    devices: dict[str, dict[str, Any]] = {}
+    for each in (*image.block_device_mappings, *data.get("BlockDeviceMappings", [])):
+        before = devices.get(each["DeviceName"], {"Ebs": {"DeleteOnTermination": True}})
+        devices[each["DeviceName"]] = {**each, "Ebs": before["Ebs"] | each["Ebs"]}
     described = convert_tag_spec(data.get("TagSpecifications", []))
     made = ec2.run_instances(
         data["ImageId"],
