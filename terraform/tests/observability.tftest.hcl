@@ -103,6 +103,11 @@ run "as_it_comes" {
   }
 
   assert {
+    condition     = output.alarm_arns == { for name, alarm in aws_cloudwatch_metric_alarm.zone : name => alarm.arn }
+    error_message = "alarm_arns are those of the alarms."
+  }
+
+  assert {
     condition     = alltrue([for query in aws_cloudwatch_query_definition.saved : query.log_group_names == tolist([aws_cloudwatch_log_group.this.name])])
     error_message = "Saved queries ask the deployment's log group."
   }
@@ -174,6 +179,11 @@ run "no_alarms" {
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.zone) == 0
     error_message = "alarms.enabled = false takes every alarm away."
+  }
+
+  assert {
+    condition     = length(output.alarm_arns) == 0
+    error_message = "Without alarms alarm_arns is empty, and no error."
   }
 
   assert {

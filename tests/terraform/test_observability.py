@@ -6,10 +6,10 @@ compared with the appliance's code.
 
 import ast
 import datetime
+import itertools
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import Reason
 from tests.playbook import CLIENT, SERVER
-from tests.terraform.plugins import MODULE
+from tests.terraform.plugins import MODULE, ROOT
 from tests.terraform.terraform import Terraform
 
 DEPLOYMENT, ZONES = "egress", ("eu-west-2a", "eu-west-2b")  # as in the .tftest.hcl
@@ -42,7 +42,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Resources]:
     told = module.test("-json", "-verbose", "-filter=tests/observability.tftest.hcl").out
     messages = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     return {
-        message["@testrun"]: {one["address"]: one["values"] for one in message["test_state"]["root_module"]["resources"]}
+        message["@testrun"]: {
+            one["address"]: one["values"] for one in message["test_state"]["root_module"]["resources"]
+        }
         for message in messages
         if message["type"] == "test_state"
     }
@@ -154,7 +156,14 @@ def test_counts_are_summed_and_states_are_not(made: Resources) -> None:
     for widget in widgets(made):
         if widget["type"] == "metric":
             names = {metric[1] for metric in widget["properties"]["metrics"]}
-            per_line = {"PacketsInspected", "FlowEvents", "QueueDrops", "LogLinesLost", "WorkerRestarts", "EngineErrors"}
+            per_line = {
+                "PacketsInspected",
+                "FlowEvents",
+                "QueueDrops",
+                "LogLinesLost",
+                "WorkerRestarts",
+                "EngineErrors",
+            }
             assert (widget["properties"]["stat"] == "Sum") == (names <= per_line | {"NetworkOut"})
 
 
@@ -193,7 +202,7 @@ def stream_of(query: str) -> str:
 def fields_of(query: str) -> set[str]:
     """Return the names that a query uses and does not make itself."""
     words = [word for word in WORD.findall(query) if not word.startswith('"')]
-    made = {after for before, after in zip(words, words[1:], strict=False) if before == "as"}
+    made = {after for before, after in itertools.pairwise(words) if before == "as"}
     return set(words) - made - COMMANDS - FUNCTIONS - KEYWORDS
 
 
@@ -210,7 +219,9 @@ def test_dashboard_asks_the_saved_queries(made: Resources) -> None:
     (group,) = of_type(made, "aws_cloudwatch_log_group")
     tables = [widget["properties"]["query"] for widget in widgets(made) if widget["type"] == "log"]
 
-    assert tables == [f"SOURCE '{group['name']}' | {queries(made)[name]}" for name in ("refused flows by workload", "errors")]
+    assert tables == [
+        f"SOURCE '{group['name']}' | {queries(made)[name]}" for name in ("refused flows by workload", "errors")
+    ]
 
 
 def flow(reason: Reason, *, allow: bool = False, see_thru: SeeThruGrant | None = None) -> Event:
@@ -276,7 +287,7 @@ def test_every_query_is_tried(made: Resources) -> None:
 
 
 def matches(query: str, stream: str, event: Event) -> bool:
-    """Tell whether the query's filter keeps an event. Its language is read as Python's: they share what we use of it."""
+    """Tell whether the query's filter keeps an event; what we use of its language reads as Python's."""
     (condition,) = re.findall(r"filter (.*)", query)
     expression = re.sub(r"(?<!!)=", "==", condition).replace("@logStream", "logStream")
     fields = json.loads(render(event, 0.0)) | {"logStream": stream}
@@ -316,7 +327,7 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def test_every_alarm_is_explained(made: Resources) -> None:
-    """A line in the table with its metric, and a section that says what it means, what users feel, where to look, what to do."""
+    """A line in the table with its metric, and a section: what it means, what users feel, where to look, what to do."""
     text = HANDBOOK.read_text()
     rows = dict(re.findall(r"^\| `([a-z-]+)` \|[^|]+\| [^|`]*`(\w+)` \|", text, re.MULTILINE))
     alarms = of_type(made, "aws_cloudwatch_metric_alarm")
@@ -329,7 +340,12 @@ def test_every_alarm_is_explained(made: Resources) -> None:
     }
     assert {name for name, _ in sections(text)} == set(rows)
     for name, body in sections(text):
-        assert re.findall(r"^\*\*([A-Z][a-z ]+):\*\*", body, re.MULTILINE) == ["Means", "Users feel", "Look at", "Do"], name
+        assert re.findall(r"^\*\*([A-Z][a-z ]+):\*\*", body, re.MULTILINE) == [
+            "Means",
+            "Users feel",
+            "Look at",
+            "Do",
+        ], name
 
 
 def test_the_table_tells_the_thresholds(made: Resources) -> None:
@@ -355,7 +371,12 @@ def test_the_table_tells_the_thresholds(made: Resources) -> None:
 
 
 def test_the_handbook_names_what_is_there(made: Resources) -> None:
-    """Saved queries and fields of /healthz, by their names."""
+    """Fields of /healthz and of the logs, reasons, variables and outputs go by the names they have in the code."""
     text = HANDBOOK.read_text()
+    sources = "".join(path.read_text() for path in (*ROOT.glob("appliance/**/*.py"), *MODULE.glob("*.tf")))
+    words = {part for code in re.findall(r"`([a-z_.]+)`", text) for part in code.split(".") if "_" in part}
+
+    assert len(words) > 10
+    assert {word for word in words if not re.search(rf"\b{word}\b", sources)} == set()
     for name in queries(made):
         assert f"`{name}`" in text
