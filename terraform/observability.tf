@@ -2,7 +2,7 @@
 #
 # The appliance writes a line of metrics a minute into the log stream `metrics`, from which CloudWatch makes those of the
 # namespace `discriminat`. A minute may hold no line or two, and lines come late when CloudWatch is slow: so every alarm
-# but those on counted faults wants several minutes. What to do when one rings stands in README.md.
+# but those on counted faults wants several minutes. What to do when one rings stands in ALARMS.md.
 
 locals {
   # A zone without lines has no appliance that is known to work: only `not-ready` rings for that. To the others it is no
@@ -107,10 +107,10 @@ locals {
   }
 
   zone_alarms = merge([
-    for zone in keys(var.zones) : {
+    for zone, group in local.names : {
       for name, alarm in local.alarms_of_a_zone : "${zone}/${name}" => merge(alarm, {
-        name = "${var.name}-${zone}-${name}"
-        dimensions = alarm.namespace == "AWS/EC2" ? { AutoScalingGroupName = "${var.name}-${zone}" } : {
+        name = "${group}-${name}"
+        dimensions = alarm.namespace == "AWS/EC2" ? { AutoScalingGroupName = group } : {
           Deployment = var.name
           Zone       = zone
         }
@@ -139,6 +139,9 @@ resource "aws_cloudwatch_metric_alarm" "zone" {
   alarm_actions       = local.alarm_actions
   ok_actions          = local.alarm_actions
   tags                = var.tags
+
+  # Made when the zones are ready and gone before they are, lest `not-ready` rings for what is no trouble.
+  depends_on = [aws_autoscaling_group.this]
 }
 
 # ---- saved queries ------------------------------------------------------------------------------
@@ -218,9 +221,9 @@ locals {
         yAxis  = { left = { min = 0 } }
         metrics = concat([
           for metric in graph.metrics : [
-            for zone in keys(var.zones) : concat(
+            for zone, group in local.names : concat(
               contains(local.metrics_of_ec2, metric)
-              ? ["AWS/EC2", metric, "AutoScalingGroupName", "${var.name}-${zone}"]
+              ? ["AWS/EC2", metric, "AutoScalingGroupName", group]
               : ["discriminat", metric, "Deployment", var.name, "Zone", zone],
               [{ label = length(graph.metrics) == 1 ? zone : "${metric} ${zone}" }]
             )
@@ -264,42 +267,4 @@ resource "aws_cloudwatch_dashboard" "this" {
 
   dashboard_name = "${var.name}-${data.aws_region.current.name}" # dashboards of all regions share their names
   dashboard_body = jsonencode({ widgets = concat(local.alarm_widgets, local.graph_widgets, local.table_widgets) })
-}
-
-variable "alarms" {
-  description = "What watches the appliances: CloudWatch alarms for each zone, and a dashboard. An alarm that rings or falls silent tells `sns_topic_arn`."
-  type = object({
-    enabled                = optional(bool, true)
-    dashboard              = optional(bool, true)
-    sns_topic_arn          = optional(string)
-    not_ready_minutes      = optional(number, 5)  # that a zone may have no appliance: more than a replacement takes
-    queue_drops_per_minute = optional(number, 0)  # that are none of your business: clients send these packets again
-    policy_age_minutes     = optional(number, 10) # that AWS may be out of reach
-    conntrack_percent      = optional(number, 80)
-    cpu_percent            = optional(number, 90)
-  })
-  default  = {}
-  nullable = false
-
-  validation {
-    condition     = var.alarms.sns_topic_arn == null || can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", var.alarms.sns_topic_arn))
-    error_message = "alarms.sns_topic_arn has to be the ARN of a standard SNS topic, such as arn:aws:sns:eu-west-2:123456789012:on-call."
-  }
-
-  validation {
-    condition = alltrue([
-      for minutes in [var.alarms.not_ready_minutes, var.alarms.policy_age_minutes] : minutes >= 1 && minutes <= 60 && floor(minutes) == minutes
-    ])
-    error_message = "alarms.not_ready_minutes and alarms.policy_age_minutes have to be whole numbers of minutes, 1 to 60."
-  }
-
-  validation {
-    condition     = var.alarms.queue_drops_per_minute >= 0
-    error_message = "alarms.queue_drops_per_minute has to be 0 or more."
-  }
-
-  validation {
-    condition     = alltrue([for percent in [var.alarms.conntrack_percent, var.alarms.cpu_percent] : percent > 0 && percent <= 100])
-    error_message = "alarms.conntrack_percent and alarms.cpu_percent have to be above 0 and at most 100."
-  }
 }

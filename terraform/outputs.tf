@@ -37,3 +37,8 @@ output "preferences_parameter_name" {
   description = "SSM parameter that holds the preferences."
   value       = aws_ssm_parameter.preferences.name
 }
+
+output "alarm_arns" {
+  description = "ARNs of the alarms, by zone and alarm, such as `eu-west-2a/not-ready`."
+  value       = { for name, alarm in aws_cloudwatch_metric_alarm.zone : name => alarm.arn }
+}

@@ -290,3 +290,41 @@ variable "tags" {
     error_message = "tags cannot hold Name, which this module sets, nor keys that begin with aws:, which AWS does not take."
   }
 }
+
+variable "alarms" {
+  description = "What watches the appliances: CloudWatch alarms for each zone, and a dashboard. An alarm that rings or falls silent tells `sns_topic_arn`."
+  type = object({
+    enabled                = optional(bool, true)
+    dashboard              = optional(bool, true)
+    sns_topic_arn          = optional(string)
+    not_ready_minutes      = optional(number, 5)  # that a zone may have no appliance: more than a replacement takes
+    queue_drops_per_minute = optional(number, 0)  # that are none of your business: clients send these packets again
+    policy_age_minutes     = optional(number, 10) # that AWS may be out of reach
+    conntrack_percent      = optional(number, 80)
+    cpu_percent            = optional(number, 90)
+  })
+  nullable = false
+  default  = {}
+
+  validation {
+    condition     = var.alarms.sns_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", var.alarms.sns_topic_arn))
+    error_message = "alarms.sns_topic_arn is the ARN of a standard SNS topic, such as arn:aws:sns:eu-west-2:111122223333:on-call."
+  }
+
+  validation {
+    condition = alltrue([
+      for minutes in [var.alarms.not_ready_minutes, var.alarms.policy_age_minutes] : minutes >= 1 && minutes <= 60 && floor(minutes) == minutes
+    ])
+    error_message = "alarms.not_ready_minutes and alarms.policy_age_minutes are whole numbers of minutes, 1 to 60."
+  }
+
+  validation {
+    condition     = var.alarms.queue_drops_per_minute >= 0
+    error_message = "alarms.queue_drops_per_minute is 0 or more."
+  }
+
+  validation {
+    condition     = alltrue([for percent in [var.alarms.conntrack_percent, var.alarms.cpu_percent] : percent > 0 && percent <= 100])
+    error_message = "alarms.conntrack_percent and alarms.cpu_percent are above 0 and at most 100."
+  }
+}

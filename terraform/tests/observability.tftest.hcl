@@ -1,17 +1,71 @@
 # What watches the appliances, with a mocked AWS. tests/terraform/test_observability.py reads what these runs made, too.
 
 mock_provider "aws" {
-  override_data {
-    target = data.aws_region.current
-    values = { name = "eu-west-2" }
+  mock_data "aws_region" {
+    defaults = { name = "eu-west-2" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+
+  mock_data "aws_subnet" {
+    defaults = { vpc_id = "vpc-0a1b2c3d4e5f60718" }
+  }
+
+  mock_data "aws_route_table" {
+    defaults = { vpc_id = "vpc-0a1b2c3d4e5f60718", associations = [] }
+  }
+
+  mock_data "aws_vpc" {
+    defaults = { cidr_block_associations = [{ association_id = "vpc-cidr-assoc-0a1b2c3d", cidr_block = "10.0.0.0/16", state = "associated" }] }
+  }
+
+  mock_data "aws_ec2_instance_type" {
+    defaults = { supported_architectures = ["arm64"] }
+  }
+
+  mock_data "aws_ec2_instance_type_offerings" {
+    defaults = { locations = ["eu-west-2a", "eu-west-2b"] }
+  }
+
+  mock_data "aws_ami_ids" {
+    defaults = { ids = ["ami-0a1b2c3d4e5f60718"] }
+  }
+
+  mock_data "aws_ami" {
+    defaults = { id = "ami-0a1b2c3d4e5f60718", architecture = "arm64", root_device_name = "/dev/xvda", block_device_mappings = [] }
+  }
+
+  mock_resource "aws_launch_template" {
+    defaults = { id = "lt-0a1b2c3d4e5f60718" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::111122223333:role/egress-eu-west-2" }
+  }
+
+  mock_resource "aws_iam_instance_profile" {
+    defaults = { arn = "arn:aws:iam::111122223333:instance-profile/egress-eu-west-2" }
   }
 }
 
+override_data {
+  target = data.aws_subnet.public["eu-west-2a"]
+  values = { vpc_id = "vpc-0a1b2c3d4e5f60718", availability_zone = "eu-west-2a" }
+}
+
+override_data {
+  target = data.aws_subnet.public["eu-west-2b"]
+  values = { vpc_id = "vpc-0a1b2c3d4e5f60718", availability_zone = "eu-west-2b" }
+}
+
 variables {
-  name = "egress"
+  name   = "egress"
+  vpc_id = "vpc-0a1b2c3d4e5f60718"
   zones = {
-    eu-west-2a = { public_subnet_id = "subnet-0a", private_route_table_ids = ["rtb-0a"] }
-    eu-west-2b = { public_subnet_id = "subnet-0b", private_route_table_ids = ["rtb-0b"] }
+    eu-west-2a = { public_subnet_id = "subnet-0a1b2c3d4e5f6000a", private_route_table_ids = ["rtb-0a1b2c3d4e5f6000a"] }
+    eu-west-2b = { public_subnet_id = "subnet-0a1b2c3d4e5f6000b", private_route_table_ids = ["rtb-0a1b2c3d4e5f6000b"] }
   }
 }
 
@@ -49,6 +103,11 @@ run "as_it_comes" {
   }
 
   assert {
+    condition     = output.alarm_arns == { for name, alarm in aws_cloudwatch_metric_alarm.zone : name => alarm.arn }
+    error_message = "alarm_arns are those of the alarms."
+  }
+
+  assert {
     condition     = alltrue([for query in aws_cloudwatch_query_definition.saved : query.log_group_names == tolist([aws_cloudwatch_log_group.this.name])])
     error_message = "Saved queries ask the deployment's log group."
   }
@@ -67,7 +126,7 @@ run "as_it_comes" {
 run "tuned" {
   variables {
     alarms = {
-      sns_topic_arn          = "arn:aws:sns:eu-west-2:123456789012:on-call"
+      sns_topic_arn          = "arn:aws:sns:eu-west-2:111122223333:on-call"
       not_ready_minutes      = 7
       queue_drops_per_minute = 11
       policy_age_minutes     = 3
@@ -78,7 +137,7 @@ run "tuned" {
 
   assert {
     condition = alltrue([for alarm in aws_cloudwatch_metric_alarm.zone :
-      alarm.alarm_actions == toset(["arn:aws:sns:eu-west-2:123456789012:on-call"]) && alarm.ok_actions == alarm.alarm_actions
+      alarm.alarm_actions == toset(["arn:aws:sns:eu-west-2:111122223333:on-call"]) && alarm.ok_actions == alarm.alarm_actions
     ])
     error_message = "Every alarm tells the topic when it rings and when it falls silent."
   }
@@ -120,6 +179,11 @@ run "no_alarms" {
   assert {
     condition     = length(aws_cloudwatch_metric_alarm.zone) == 0
     error_message = "alarms.enabled = false takes every alarm away."
+  }
+
+  assert {
+    condition     = length(output.alarm_arns) == 0
+    error_message = "Without alarms alarm_arns is empty, and no error."
   }
 
   assert {
