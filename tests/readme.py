@@ -1,4 +1,4 @@
-"""The parts of README.md that come from the code and from measurements.
+"""The parts of README.md that come from the code and from measurements, and the JSON Schema of the preferences.
 
     python -m tests.readme                          what comes from the code; test_docs.py compares it
     python -m tests.readme build/bench.json         the numbers as well, of a run of `make bench`
@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from appliance.policy.preferences import preferences_schema
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
 
 PATH = Path(__file__).parents[1] / "README.md"
+SCHEMA = Path(__file__).parents[1] / "appliance/preferences.schema.json"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
 
 
@@ -32,6 +34,11 @@ def render_settings() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"reasons": render_reasons, "settings": render_settings}
+
+
+def render_schema() -> str:
+    """Return the JSON Schema of the preferences."""
+    return json.dumps(preferences_schema(), indent=2) + "\n"
 
 
 def render_numbers(bench: dict[str, Any]) -> str:
@@ -67,3 +74,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         BLOCKS["numbers"] = lambda: render_numbers(json.loads(Path(sys.argv[1]).read_text()))
     PATH.write_text(fill(PATH.read_text()))
+    SCHEMA.write_text(render_schema())
