@@ -143,7 +143,6 @@ class Supervisor:
             instance=self._identity.instance_id,
             limits=limits,
             grace=settings.names_grace,
-            allow_ech=settings.tls_ech,
             isn_reversed=config.isn_reversed,
         )
 
