@@ -1,7 +1,7 @@
 """The supervisor: the composition root of `discriminat run`.
 
-In this order: kernel settings and a closed ruleset; identity and user data from IMDS; workers; first
-policy from AWS; policy to the workers; the kernel's sets; ready. Then it polls AWS, answers the
+In this order: kernel settings and a closed ruleset; identity and user data from IMDS; workers; preferences;
+first policy from AWS; policy to the workers; the kernel's sets; ready. Then it polls AWS, answers the
 workers' questions, ships the logs and reports its health. What fails is tried again, and meanwhile all
 stays as it was: closed before the first policy, the last policy after it. An empty one is never invented.
 """
@@ -11,30 +11,30 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 from appliance import __version__
 from appliance.address import Ipv4, format_ipv4
 from appliance.chronicle import FLOW, METRICS, Chronicle
 from appliance.counters import counted_since
-from appliance.crew import Crew, Send
+from appliance.crew import Crew, Send, configurations
 from appliance.dataplane import Dataplane
-from appliance.edge import autoscaling, ec2, system
+from appliance.edge import autoscaling, ec2, ssm, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
-from appliance.edge.netfilter import NetfilterConfig
 from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
 from appliance.errors import AwsError
 from appliance.event import change_event, config_event
-from appliance.limits import Limits
 from appliance.membership import Membership
-from appliance.messages import ClientAnswered, Configure, FlowLines, NewAnswers, NewPolicy, WantClient, WantName
+from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy, NewPreferences, WantClient, WantName
 from appliance.metrics import MetricsLine, Reading
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
-from appliance.policy.policy import EMPTY_POLICY, Policy, compile_policy, diff_policy
+from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
+from appliance.policy.preferences import Preferences
+from appliance.preference_reader import PreferenceReader
 from appliance.settings import Settings
 from appliance.vitals import Vitals
 
@@ -113,35 +113,25 @@ class Supervisor:
             on_answer=self._on_answer,
             limits=ResolverLimits(rate=self._settings.names_rate),
         )
+        name = self._settings.preferences_parameter
+        parameter = ssm.Parameter(ssm.connect(region), name) if name else None
+        self._preferences = PreferenceReader(
+            self._settings, parameter, put_in_force=self._prefer, tell=self._tell_changes
+        )
         self._crew = Crew(
-            [self._configuration(config, number) for number in range(config.queues)],
+            configurations(self._settings, config, identity.instance_id),
             on_start=self._on_worker_start,
             on_message=self._on_worker_message,
             on_death=self._on_worker_death,
         )
         self._crew.start()
         work = [self._poll(), self._ask(), self._watch(), self._count(), self._feed_watchdog()]
+        work.append(self._preferences.follow())
         if self._settings.aws_auto_scaling_group:
             client = autoscaling.connect(region)
             group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)
             work.append(Membership(group, self._settings, is_well=lambda: self.is_well, tell=self._tell).keep())
         await asyncio.gather(*work)
-
-    def _configuration(self, config: NetfilterConfig, number: int) -> Configure:
-        settings = self._settings
-        limits = Limits(
-            hello_wait=settings.engine_hello_wait,
-            reply_wait=settings.engine_reply_wait,
-            look_up_wait=settings.engine_look_up_wait,
-        )
-        return Configure(
-            queue=config.first_queue + number,
-            instance=self._identity.instance_id,
-            limits=limits,
-            grace=settings.names_grace,
-            allow_ech=settings.tls_ech,
-            isn_reversed=config.isn_reversed,
-        )
 
     async def _identify(self) -> Identity:
         """Return who we are, however long the metadata service takes to say it; take settings from user data.
@@ -175,6 +165,7 @@ class Supervisor:
 
     async def _poll(self) -> None:
         """Read AWS again and again; a failure leaves everything as it is."""
+        await self._preferences.settled.wait()
         failures = 0
         while True:
             began = time.monotonic()
@@ -213,15 +204,23 @@ class Supervisor:
             self._crew.broadcast(NewPolicy(policy))
             reason = f"{len(policy.clients)} clients, {len(policy.names)} names, {len(policy.rejections)} rejections"
             self._tell("policy", "accepted", reason)
-            instance = self._identity.instance_id
-            self._chronicle.tell(*(change_event(change, instance=instance, digest=policy.digest) for change in changes))
+            self._tell_changes(changes)
             if not self._ready:
                 await self._crew.wait_ready()
-            await self._dataplane.open(self._policy, self._today)
+            await self._open()
         if not self._ready:
             self._ready = True
             self._manager.notify("READY=1")
             self._tell("appliance", "ready", "the policy is in force")
+
+    async def _prefer(self, preferences: Preferences) -> None:
+        """Put new preferences in force: at the workers, then in the kernel's sets."""
+        self._crew.broadcast(NewPreferences(preferences))
+        async with self._applying:
+            await self._open()
+
+    async def _open(self) -> None:
+        await self._dataplane.open(self._policy, self._today, self._preferences.current)
 
     async def _ask(self) -> None:
         """Ask AWS about clients that the workers do not know, as many at once as have gathered."""
@@ -252,6 +251,7 @@ class Supervisor:
     # ---- workers -------------------------------------------------------------------------
 
     def _on_worker_start(self, send: Send) -> None:
+        send(NewPreferences(self._preferences.current))
         if self._policy.digest:
             now = time.monotonic()
             known = [name for name in self._policy.names if self._book.knows(name)]
@@ -296,7 +296,7 @@ class Supervisor:
             if self._today != system.utc_today():
                 self._today = system.utc_today()
                 async with self._applying:
-                    await self._dataplane.open(self._policy, self._today)
+                    await self._open()
             self._crew.kill_silent(time.monotonic())
             async with self._applying:
                 counted = await self._dataplane.counters()
@@ -360,6 +360,10 @@ class Supervisor:
                 digest=self._policy.digest,
             )
         )
+
+    def _tell_changes(self, changes: Iterable[Change]) -> None:
+        digest, instance = self._policy.digest, self._identity.instance_id
+        self._chronicle.tell(*(change_event(change, instance=instance, digest=digest) for change in changes))
 
     async def _shut_down(self, body: asyncio.Task[None]) -> None:
         """Drain, and leave the closed ruleset behind: without a worker the kernel drops what it queues."""

@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 
 from appliance.edge.channel import Channel
+from appliance.edge.netfilter import NetfilterConfig
+from appliance.limits import Limits
 from appliance.messages import Configure, Ready, Statistics, Stop
+from appliance.settings import Settings
 
 Send = Callable[[object], object]
 
@@ -36,6 +39,25 @@ class _Member:
         self.heard_at = 0.0  # monotonic seconds
         self.statistics = Statistics()
         self.restarts = -1  # the first start is none
+
+
+def configurations(settings: Settings, config: NetfilterConfig, instance: str) -> list[Configure]:
+    """Return the first message to each worker, one for each queue."""
+    limits = Limits(
+        hello_wait=settings.engine_hello_wait,
+        reply_wait=settings.engine_reply_wait,
+        look_up_wait=settings.engine_look_up_wait,
+    )
+    return [
+        Configure(
+            queue=config.first_queue + number,
+            instance=instance,
+            limits=limits,
+            grace=settings.names_grace,
+            isn_reversed=config.isn_reversed,
+        )
+        for number in range(config.queues)
+    ]
 
 
 class Crew:

@@ -1,4 +1,4 @@
-"""The data plane: the kernel's ruleset and its sets, as the policy in force wants them.
+"""The data plane: the kernel's ruleset and its sets, as the policy and the preferences in force want them.
 
 Closed first, opened by policy, put back when somebody flushed it. Runs on the supervisor's event loop; nft is called
 from threads. What fails is told, and what is left stays: the engine refuses what policy does not allow, whatever the
@@ -14,7 +14,8 @@ from datetime import date
 from appliance.address import Network
 from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
 from appliance.errors import KernelError
-from appliance.policy.policy import EMPTY_POLICY, Policy
+from appliance.policy.policy import EMPTY_POLICY, Policy, later
+from appliance.policy.preferences import DEFAULTS, Preferences
 from appliance.settings import Settings
 
 WITHOUT_NFT_QUEUE = "iptables NFQUEUE rules: this kernel has no nft queue statement"
@@ -33,6 +34,7 @@ class Dataplane:
         self.config = NetfilterConfig(clients=(), queues=1, nft_queue=False)
         self._policy: Policy = EMPTY_POLICY
         self._today = date.min
+        self._preferences = DEFAULTS
 
     @property
     def variant(self) -> str:
@@ -70,18 +72,16 @@ class Dataplane:
         )
         await asyncio.to_thread(self._netfilter.load, self.config)
 
-    async def open(self, policy: Policy, today: date) -> None:
-        """Make the kernel's sets what policy says on a day."""
-        self._policy, self._today = policy, today
+    async def open(self, policy: Policy, today: date, preferences: Preferences) -> None:
+        """Make the kernel's sets what policy and preferences say on a day."""
+        self._policy, self._today, self._preferences = policy, today, preferences
         clients = policy.clients
         annotated = [(address, port) for address, client in clients.items() for port in client.ports]
-        see_thru = [
-            address
-            for address, client in clients.items()
-            if client.see_thru is not None and client.see_thru.active(today)
-        ]
+        grants = ((address, later(client.see_thru, preferences.grant)) for address, client in clients.items())
+        see_thru = [address for address, grant in grants if grant is not None and grant.active(today)]
+        networks = tuple(dict.fromkeys((*self.config.clients, *preferences.clients)))
         try:
-            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru)
+            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks)
         except KernelError as fault:
             self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
 
@@ -96,5 +96,5 @@ class Dataplane:
         except KernelError as again:
             self._tell("error", "failed", f"the ruleset cannot be loaded: {again.message}")
             return None
-        await self.open(self._policy, self._today)
+        await self.open(self._policy, self._today, self._preferences)
         return None

@@ -32,7 +32,8 @@ from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
-from appliance.reason import Reason
+from appliance.policy.preferences import Ech, Preferences
+from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
 from appliance.wire.ip import SYN, URG, Packet, parse_packet
@@ -44,9 +45,6 @@ from appliance.wire.stream import Stream
 DRIBBLE_SEGMENTS = 8
 
 _NOT_DATA = SYN | URG
-
-# What a fresh answer from DNS or AWS may change.
-AWAITABLE = frozenset({Reason.ADDRESS_MISMATCH, Reason.NAME_UNRESOLVED, Reason.ANSWER_PRIVATE, Reason.CLIENT_UNKNOWN})
 
 
 class Origin(enum.Enum):
@@ -65,20 +63,11 @@ class Engine:
         today: the date in UTC; `on_tick` moves it on.
         limits: bounds of every table and wait.
         grace: seconds that an address of a name stays valid beyond its TTL.
-        allow_ech: let hellos pass whose real name is encrypted.
     """
 
-    def __init__(
-        self,
-        *,
-        instance: str,
-        today: date,
-        limits: Limits | None = None,
-        grace: float = 3600.0,
-        allow_ech: bool = False,
-    ) -> None:
+    def __init__(self, *, instance: str, today: date, limits: Limits | None = None, grace: float = 3600.0) -> None:
         self._limits = limits or Limits()
-        self._inspector = Inspector(allow_ech=allow_ech)
+        self._inspector = Inspector(allow_ech=False)
         self._standing = Standing(instance, today)
         self._gate = Gate(self._standing, self._limits)
         self._judge = Judge(self._standing, grace)
@@ -152,6 +141,11 @@ class Engine:
             if client in policy.clients:
                 out += self.on_client(client, now)
         return out
+
+    def on_preferences(self, preferences: Preferences) -> None:
+        """Put preferences in force, for what is decided from now on."""
+        self._standing.grant = preferences.grant
+        self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 
     def on_client(self, client: Ipv4, now: float) -> list[Command]:
         """Go on with what waits for AWS to know a client; the policy says by now what it knows."""

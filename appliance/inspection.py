@@ -46,7 +46,7 @@ class Inspector:
     """The functions below, with a memory: most hellos differ from an earlier one in nothing that counts."""
 
     def __init__(self, *, allow_ech: bool) -> None:
-        self._allow_ech = allow_ech
+        self._allow_ech = allow_ech  # for good: what is remembered was judged by it
         self._hellos: Recall[Hello] = Recall(of_clients=True)
         self._replies: Recall[Greeting] = Recall(of_clients=False)
 

@@ -7,6 +7,7 @@ from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.policy import Policy
+from appliance.policy.preferences import Preferences
 
 # ---- supervisor to worker ----------------------------------------------------------------
 
@@ -19,7 +20,6 @@ class Configure:
     instance: str
     limits: Limits
     grace: float  # seconds
-    allow_ech: bool
     isn_reversed: bool  # see edge.netfilter
 
 
@@ -28,6 +28,13 @@ class NewPolicy:
     """The policy to put in force."""
 
     policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class NewPreferences:
+    """The preferences to put in force; the first come before the first policy."""
+
+    preferences: Preferences
 
 
 @dataclass(frozen=True, slots=True)

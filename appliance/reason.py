@@ -139,6 +139,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.INTERNAL_ERROR: "the engine failed on this packet: please report it",
 }
 
+# What a fresh answer from DNS or AWS may change.
+AWAITABLE = frozenset({Reason.ADDRESS_MISMATCH, Reason.NAME_UNRESOLVED, Reason.ANSWER_PRIVATE, Reason.CLIENT_UNKNOWN})
+
 # See-thru lets a client reach what its rules do not list. It never lets anybody reach the VPC
 # itself, nor lets a packet pass that cannot be read.
 NEVER_SEEN_THRU = frozenset(

@@ -44,11 +44,15 @@ class Settings:
     )
     policy_poll_interval: float = _setting(10.0, "seconds between two readings of AWS", least=0.2, most=3600)
     policy_clients: tuple[str, ...] = _setting((), "client networks beside those of the VPC, as CIDR blocks")
+    preferences_parameter: str = _setting("", "SSM parameter with the preferences of the deployment; empty: none")
+    preferences_interval: float = _setting(60.0, "seconds between two readings of it", least=0.2, most=3600)
     names_nameservers: tuple[str, ...] = _setting(("169.254.169.253",), "resolvers to ask: those the clients use")
     names_port: int = _setting(53, "port of the resolvers", least=1, most=65535)
     names_grace: float = _setting(3600.0, "seconds an address is believed beyond its TTL", least=0, most=604800)
     names_rate: float = _setting(200.0, "background look-ups per second", least=1, most=1000)
-    tls_ech: bool = _setting(default=False, help_text="let hellos pass whose real name is encrypted")
+    tls_ech: bool = _setting(
+        default=False, help_text="let hellos pass whose real name is encrypted; preferences overrule it"
+    )
     engine_workers: int = _setting(0, "worker processes, one queue each; 0: one per processor", least=0, most=16)
     engine_first_queue: int = _setting(0, "number of the first NFQUEUE", least=0, most=65000)
     engine_hello_wait: float = _setting(10.0, "seconds for a client to finish its hello", least=0.1, most=600)

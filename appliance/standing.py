@@ -1,6 +1,7 @@
 """The policy in force and the date: what every decision is made, and logged, against.
 
-Everything here is pure; whoever owns a `Standing` sets its `policy` and its `today` (UTC).
+Everything here is pure; whoever owns a `Standing` sets its `policy`, its `today` (UTC), and its `grant` of see-thru
+to every client that is known.
 """
 
 from datetime import date
@@ -9,7 +10,7 @@ from appliance.address import Ipv4
 from appliance.command import Emit
 from appliance.event import flow_event
 from appliance.policy.decision import Decision
-from appliance.policy.policy import EMPTY_POLICY, Policy, SeeThruGrant
+from appliance.policy.policy import EMPTY_POLICY, Policy, SeeThruGrant, later
 from appliance.reason import NEVER_SEEN_THRU, Reason
 
 # (client address, client port, server address, server port), as the client sent it.
@@ -19,17 +20,20 @@ FlowKey = tuple[Ipv4, int, Ipv4, int]
 class Standing:
     """What the engine and its gate share."""
 
-    __slots__ = ("instance", "policy", "today")
+    __slots__ = ("grant", "instance", "policy", "today")
 
     def __init__(self, instance: str, today: date) -> None:
         self.instance = instance
         self.policy: Policy = EMPTY_POLICY
         self.today = today
+        self.grant: SeeThruGrant | None = None
 
     def see_thru(self, client: Ipv4) -> SeeThruGrant | None:
-        """Return the see-thru grant of a client, whatever its date."""
+        """Return the see-thru grant of a client, whatever its date: the one of its groups or everybody's, if later."""
         known = self.policy.clients.get(client)
-        return None if known is None else known.see_thru
+        if known is None:
+            return None
+        return known.see_thru if self.grant is None else later(known.see_thru, self.grant)
 
     def lets_through(self, client: Ipv4, reason: Reason) -> bool:
         """Tell whether see-thru lets pass what policy denies for this reason."""

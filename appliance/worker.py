@@ -33,12 +33,14 @@ from appliance.messages import (
     FlowLines,
     NewAnswers,
     NewPolicy,
+    NewPreferences,
     Ready,
     Statistics,
     Stop,
     WantClient,
     WantName,
 )
+from appliance.policy.preferences import DEFAULTS
 from appliance.wire.ip import render_reset
 
 TICK = 0.25  # seconds between two looks at the clock on the engine's behalf
@@ -89,8 +91,8 @@ class Worker:
             today=utc_today(),
             limits=configuration.limits,
             grace=configuration.grace,
-            allow_ech=configuration.allow_ech,
         )
+        self._outcomes = DEFAULTS.flow_log_verbosity.outcomes  # whose events are logged
         self._events: list[tuple[Event, float]] = []
         self._seen = self._logged = self._lost = self._errors = 0
         self._now, self._wall = time.monotonic(), time.time()  # read once per burst
@@ -162,7 +164,8 @@ class Worker:
                 else:
                     self._verdicts.accept(command.packet_id, MARKS[command.verdict])
             elif isinstance(command, Emit):
-                self._events.append((command.event, self._wall))
+                if command.event["outcome"] in self._outcomes:
+                    self._events.append((command.event, self._wall))
             elif isinstance(command, SendReset):
                 self._send_reset(command)
             elif isinstance(command, Resolve):
@@ -214,6 +217,9 @@ class Worker:
                 case NewPolicy(policy):
                     self._carry_out(self._engine.on_policy(policy, now))
                     self._channel.send(Ready())
+                case NewPreferences(preferences):
+                    self._engine.on_preferences(preferences)
+                    self._outcomes = preferences.flow_log_verbosity.outcomes
                 case NewAnswers(answers):
                     for answer in answers:
                         self._carry_out(self._engine.on_answer(answer, now))

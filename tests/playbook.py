@@ -18,6 +18,7 @@ from appliance.policy.addresses import Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import Policy, compile_policy
+from appliance.policy.preferences import DEFAULTS, Preferences
 from tests import hellos
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
@@ -169,9 +170,10 @@ class Play:
         client: Ipv4 = CLIENT,
         server: Ipv4 = SERVER,
         port: int = 443,
-        allow_ech: bool = False,
+        preferences: Preferences = DEFAULTS,
     ) -> None:
-        self.engine = Engine(instance="i-1", today=TODAY, limits=limits, allow_ech=allow_ech)
+        self.engine = Engine(instance="i-1", today=TODAY, limits=limits)
+        self.engine.on_preferences(preferences)
         self.engine.on_policy(policy, NOW)
         for known in answers:
             self.engine.on_answer(known, NOW)

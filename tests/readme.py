@@ -1,4 +1,4 @@
-"""The parts of README.md and of appliance/REFERENCE.md that come from the code and from measurements.
+"""What comes from the code in documents, from measurements in README.md, and the JSON Schema of the preferences.
 
     python -m tests.readme                          what comes from the code; test_docs.py compares it
     python -m tests.readme build/bench.json         the numbers as well, of a run of `make bench`
@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance.policy.preferences import preferences_schema
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "appliance/REFERENCE.md"
+SCHEMA = ROOT / "appliance/preferences.schema.json"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
 
 
@@ -34,6 +36,11 @@ def render_settings() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"reasons": render_reasons, "settings": render_settings}
+
+
+def render_schema() -> str:
+    """Return the JSON Schema of the preferences."""
+    return json.dumps(preferences_schema(), indent=2) + "\n"
 
 
 def render_numbers(bench: dict[str, Any]) -> str:
@@ -67,6 +74,7 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
 
 if __name__ == "__main__":
     REFERENCE.write_text(fill(REFERENCE.read_text()))
+    SCHEMA.write_text(render_schema())
     if len(sys.argv) > 1:
         bench = json.loads(Path(sys.argv[1]).read_text())
         README.write_text(fill(README.read_text(), {"numbers": lambda: render_numbers(bench)}))

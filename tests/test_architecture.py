@@ -34,7 +34,7 @@ ENGINE_PARTS = {
     "waiting",
 }
 ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "question", "report"}  # of `check` and `explain`
-APP_PARTS = {"chronicle", "counters", "crew", "dataplane", "membership", "vitals"}
+APP_PARTS = {"chronicle", "counters", "crew", "dataplane", "membership", "preference_reader", "vitals"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -50,7 +50,9 @@ MAY_IMPORT = {
     "aws": set(),  # how every edge to AWS asks
     "edge": {"policy", "wire", "event", "aws"},
     "worker": {"engine", "edge", "policy", "wire", "messages", "settings"} | ENGINE_PARTS,
-    **{part: {"edge", "event", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS},
+    **{
+        part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
+    },
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "sources": {"edge", "policy"} | ADVICE_PARTS,  # composition root of `check` and `explain`, as `app` is of `run`

@@ -56,7 +56,7 @@ class Story:
         self.heard: list[Any] = []
         self.deaths: list[tuple[int, int]] = []
         self.crew = Crew(
-            [Configure(queue, "i-1", Limits(), 1.0, allow_ech=False, isn_reversed=False) for queue in range(size)],
+            [Configure(queue, "i-1", Limits(), 1.0, isn_reversed=False) for queue in range(size)],
             on_start=lambda send: send("hello"),
             on_message=lambda message, send: self.heard.append(message),
             on_death=lambda queue, code: self.deaths.append((queue, code)),

@@ -14,7 +14,7 @@ import pytest
 from appliance.edge.journal import render
 from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
 from appliance.reason import REASON_TEXT, Reason
-from tests.readme import REFERENCE, fill
+from tests.readme import REFERENCE, SCHEMA, fill, render_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -112,6 +112,11 @@ def test_generated_parts_of_documents_are_up_to_date() -> None:
     text = REFERENCE.read_text()
 
     assert fill(text) == text
+
+
+def test_the_schema_of_the_preferences_is_up_to_date() -> None:
+    """The file that is shipped is that of the code: python -m tests.readme writes it."""
+    assert SCHEMA.read_text() == render_schema()
 
 
 def test_readme_names_every_field_of_the_logs() -> None:

@@ -8,7 +8,9 @@ import pytest
 from appliance.command import LookUpClient, Resolve, SetVerdict
 from appliance.engine import DRIBBLE_SEGMENTS, Origin
 from appliance.limits import Limits
-from appliance.policy.policy import EMPTY_POLICY
+from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
+from appliance.policy.policy import EMPTY_POLICY, compile_policy
+from appliance.policy.preferences import DEFAULTS, Ech, Preferences
 from tests import hellos
 from tests.playbook import (
     CLIENT,
@@ -233,9 +235,16 @@ def test_an_http_request_is_logged_with_its_head() -> None:
 
 
 def test_ech_passes_where_it_is_wanted() -> None:
-    """The setting lets such hellos pass."""
-    play = Play(allow_ech=True)
-    assert play.client(tls(ech=True)) == [GOOD_HELLO, *verdict("pass", 1)]
+    """The preference lets such hellos pass, and counts for the next flow: no hello is recalled by the former one."""
+    play = Play(preferences=Preferences(ech=Ech.ALLOW))
+    for _ in range(2):
+        assert play.client(tls(ech=True))[0] == GOOD_HELLO
+        play.client_port += 1
+    play.engine.on_preferences(DEFAULTS)
+    assert play.client(tls(ech=True))[0] == refused("client", "ech")
+    play.client_port += 1
+    play.engine.on_preferences(Preferences(ech=Ech.ALLOW))
+    assert play.client(tls(ech=True))[0] == GOOD_HELLO
 
 
 @pytest.mark.parametrize(
@@ -832,6 +841,48 @@ def test_see_thru_covers_ports_that_are_not_listed() -> None:
     play = Play(client=SEEING, port=80)
     assert play.client(REQUEST) == [refused("client", "port_not_listed"), *verdict("allow", 1)]
     assert play.events[0]["http_path"] == "/secret"
+
+
+EVERYBODY = Preferences(see_thru=datetime.date(2027, 1, 20))
+
+
+def test_see_thru_of_the_deployment_is_everybodys() -> None:
+    """Logged as %default's; its end is looked at as any other's, and so is its going away."""
+    play = Play(preferences=EVERYBODY)
+    assert play.client(OTHER_HELLO) == [refused("client", "name_not_listed"), *verdict("allow", 1)]
+    event = play.events[0]
+    assert (event["see_thru_exerted"], event["see_thru_gid"], event["see_thru_days_remaining"]) == (True, "%default", 5)
+    play.today = datetime.date(2027, 1, 21)
+    play.wait(10)
+    assert play.client(OTHER_HELLO)[-1:] == verdict("drop", 2)
+    assert (play.events[1]["see_thru_exerted"], play.events[1]["see_thru_days_remaining"]) == (False, -1)
+    play.engine.on_preferences(DEFAULTS)
+    play.client_port += 1
+    assert play.client(OTHER_HELLO)[-1:] == verdict("drop", 3)
+    assert "see_thru_exerted" not in play.events[2]
+
+
+@pytest.mark.parametrize(("day", "gid"), [(30, "sg-2"), (31, "sg-2"), (32, "%default")])
+def test_the_grant_that_ends_last_counts(day: int, gid: str) -> None:
+    """A client's own, until the last of January, or the deployment's."""
+    until = datetime.date(2026, 12, 31) + datetime.timedelta(day)
+    play = Play(client=SEEING, preferences=Preferences(see_thru=until))
+    play.client(OTHER_HELLO)
+    event = play.events[0]
+    assert (event["see_thru_gid"], event["see_thru_days_remaining"]) == (gid, max(day, 31) - 15)
+
+
+def test_see_thru_of_the_deployment_covers_clients_without_annotation_and_no_strangers() -> None:
+    """Who wears a group that says nothing is known; who is in no inventory is not."""
+    mute = SecurityGroup("sg-9", "mute", ())
+    policy = compile_policy(Inventory((mute,), (NetworkInterface("eni-9", ("sg-9",), (CLIENT,), ()),)))
+    play = Play(policy=policy, answers=(), preferences=EVERYBODY)
+    assert play.client(OTHER_HELLO) == [refused("client", "client_not_annotated"), *verdict("allow", 1)]
+    assert play.events[0]["see_thru_exerted"] is True
+    play.address = STRANGER
+    play.client(OTHER_HELLO)
+    assert play.aws_answered(STRANGER)[0] == refused("client", "client_unknown")
+    assert "see_thru_exerted" not in play.events[1]
 
 
 @pytest.mark.parametrize(("server", "flags", "code"), [(PRIVATE, 16, "destination_private"), (SERVER, SYN, "syn_data")])

@@ -7,6 +7,7 @@ import pytest
 from appliance.command import LookUpClient
 from appliance.limits import Limits
 from appliance.policy.policy import EMPTY_POLICY
+from appliance.policy.preferences import Preferences
 from tests.playbook import (
     ACK,
     CLIENT,
@@ -94,6 +95,13 @@ SEEN_THRU = [
 def test_see_thru(what: str, packet: bytes, commands: list) -> None:
     """TCP is inspected later, for the log; other protocols pass now; some things never do."""
     assert Play().gate(packet) == commands
+
+
+@pytest.mark.parametrize(("what", "packet", "commands"), SEEN_THRU, ids=[row[0] for row in SEEN_THRU])
+def test_see_thru_of_the_deployment(what: str, packet: bytes, commands: list) -> None:
+    """It covers what a group's does, for every client that is known, and no more."""
+    packet = packet[:12] + CLIENT.to_bytes(4) + packet[16:]
+    assert Play(preferences=Preferences(see_thru=datetime.date(2027, 1, 20))).gate(packet) == commands
 
 
 def test_see_thru_that_is_over_lets_nothing_pass() -> None:

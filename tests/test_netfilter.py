@@ -3,6 +3,7 @@
 `python -m tests.test_netfilter` writes the stored files anew: read the difference before you commit it.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -170,9 +171,9 @@ def test_load_of_the_iptables_variant(tools: Tools) -> None:
 def test_open_ports_tells_differences_only(tools: Tools) -> None:
     """What went, what came; nothing if nothing did."""
     table = Netfilter()
-    table.open_ports([(CLIENT, 443), (CLIENT, 22)], [OTHER])
-    table.open_ports([(CLIENT, 443), (OTHER, 443)], [CLIENT])
-    table.open_ports([(OTHER, 443), (CLIENT, 443)], [CLIENT])
+    table.open_ports([(CLIENT, 443), (CLIENT, 22)], [OTHER], ())
+    table.open_ports([(CLIENT, 443), (OTHER, 443)], [CLIENT], ())
+    table.open_ports([(OTHER, 443), (CLIENT, 443)], [CLIENT], ())
     assert len(tools.asked) == 2
     assert tools.asked[1][1].splitlines() == [
         "delete element inet discriminat annotated { 10.0.1.10 . 22 }",
@@ -187,24 +188,40 @@ def test_open_ports_that_failed_is_tried_whole_again(tools: Tools) -> None:
     table = Netfilter()
     tools.answer = failing("nft")
     with pytest.raises(KernelError):
-        table.open_ports([(CLIENT, 443)], [])
+        table.open_ports([(CLIENT, 443)], [], ())
     tools.answer = failing("nothing")
-    table.open_ports([(CLIENT, 443)], [])
+    table.open_ports([(CLIENT, 443)], [], ())
     assert tools.asked[0] == tools.asked[1]
 
 
 def test_load_forgets_what_was_open(tools: Tools) -> None:
     """The sets are empty in the new table."""
     table = Netfilter()
-    table.open_ports([(CLIENT, 443)], [])
+    table.open_ports([(CLIENT, 443)], [], ())
     table.load(CONFIGS["nft-queue"])
-    table.open_ports([(CLIENT, 443)], [])
+    table.open_ports([(CLIENT, 443)], [], CLIENTS)
     assert tools.asked[-1] == tools.asked[0]
+
+
+def test_client_networks_change_whole_and_at_once(tools: Tools) -> None:
+    """The ruleset brought the first ones; others replace them in the same transaction as what is opened for them."""
+    table = Netfilter()
+    table.load(CONFIGS["nft-queue"])
+    table.open_ports([], [], CLIENTS)
+    assert len(tools.asked) == 1
+    table.open_ports([(CLIENT, 443)], [], CLIENTS[:1])
+    assert tools.asked[1][1].splitlines() == [
+        "add element inet discriminat annotated { 10.0.1.10 . 443 }",
+        "flush set inet discriminat clients",
+        "add element inet discriminat clients { 10.0.0.0/16 }",
+    ]
+    table.open_ports([(CLIENT, 443)], [], CLIENTS[:1])
+    assert len(tools.asked) == 2
 
 
 def test_many_elements_come_in_several_lines(tools: Tools) -> None:
     """Still one transaction."""
-    Netfilter().open_ports([(CLIENT, port) for port in range(5000)], [])
+    Netfilter().open_ports([(CLIENT, port) for port in range(5000)], [], ())
     assert len(tools.asked) == 1
     assert [line.count(" . ") for line in tools.asked[0][1].splitlines()] == [4096, 904]
 
@@ -320,6 +337,37 @@ def test_the_probe_tells_how_this_nft_copies_a_sequence_number() -> None:
     numbers = tuple(map(int, version.groups()))
     assert is_reversed or numbers > (1, 0, 6)
     assert not is_reversed or numbers < (1, 1, 0)
+
+
+MOVES = [
+    # before                        after                          as the kernel has it then
+    ("10.0.0.0/16, 100.64.0.0/20",  "10.0.0.0/16",                 [("10.0.0.0", 16)]),
+    ("10.0.0.0/16",                 "10.0.0.0/16, 10.1.0.0/16",    [("10.0.0.0", 15)]),  # they touch, and are merged
+    ("10.0.0.0/16, 10.1.0.0/16",    "10.1.0.0/16",                 [("10.1.0.0", 16)]),
+    ("10.0.0.0/8, 10.1.0.0/16",     "10.1.0.0/16, 172.16.0.0/12",  [("10.1.0.0", 16), ("172.16.0.0", 12)]),
+]  # fmt: skip
+
+CHANGE = """
+import subprocess, sys
+from appliance.address import Network
+from appliance.edge.netfilter import Netfilter, NetfilterConfig
+before, after = (tuple(map(Network.parse, text.split(", "))) for text in sys.argv[1:])
+table = Netfilter()
+table.load(NetfilterConfig(before, 1, nft_queue=table.has_nft_queue()))
+table.open_ports([], [], after)
+subprocess.run(["nft", "--json", "list", "set", "inet", "discriminat", "clients"], check=True)
+"""
+
+
+@pytest.mark.subprocesses
+@pytest.mark.parametrize(("before", "after", "listed"), MOVES)
+def test_the_kernel_takes_other_client_networks(before: str, after: str, listed: list[tuple[str, int]]) -> None:
+    """Without reloading anything else, and whatever the networks before and after have in common."""
+    done = enclosed(sys.executable, "-c", CHANGE, before, after)
+
+    assert done.stderr == ""
+    [elements] = [each["set"]["elem"] for each in json.loads(done.stdout)["nftables"] if "set" in each]
+    assert [(each["prefix"]["addr"], each["prefix"]["len"]) for each in elements] == listed
 
 
 if __name__ == "__main__":

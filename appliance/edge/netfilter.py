@@ -139,6 +139,7 @@ class Netfilter:
     """The kernel's side of the appliance, in the network namespace of this process."""
 
     def __init__(self) -> None:
+        self._clients: tuple[Network, ...] = ()
         self._annotated: frozenset[tuple[Ipv4, int]] = frozenset()
         self._see_thru: frozenset[Ipv4] = frozenset()
 
@@ -167,19 +168,22 @@ class Netfilter:
             KernelError: the kernel or the tools refused; the ruleset is as it was before.
         """
         _check(["nft", "-f", "-"], render_ruleset(config))
-        self._annotated, self._see_thru = frozenset(), frozenset()
+        self._clients, self._annotated, self._see_thru = config.clients, frozenset(), frozenset()
         if config.nft_queue:
             return
         _check(["iptables-restore", "--noflush"], render_iptables(config))
         if _run(["iptables", "-C", *IPTABLES_JUMP]).returncode != 0:
             _check(["iptables", "-I", *IPTABLES_JUMP])
 
-    def open_ports(self, annotated: Iterable[tuple[Ipv4, int]], see_thru: Iterable[Ipv4]) -> None:
+    def open_ports(
+        self, annotated: Iterable[tuple[Ipv4, int]], see_thru: Iterable[Ipv4], clients: tuple[Network, ...]
+    ) -> None:
         """Make the kernel's sets what the policy says, in one transaction.
 
         Args:
             annotated: (client, port) for which some annotation exists.
             see_thru: clients with a see-thru grant in force today.
+            clients: whose packets are filtered, and hidden behind our address.
 
         Raises:
             KernelError: nothing was changed.
@@ -191,9 +195,11 @@ class Netfilter:
             *_set_commands("add", "annotated", map(_annotated_element, new_annotated - self._annotated)),
             *_set_commands("add", "see_thru", map(format_ipv4, new_see_thru - self._see_thru)),
         ]
+        if clients != self._clients:  # whole, for the kernel has merged networks that touch
+            commands += [f"flush set inet {TABLE} clients\n", *_set_commands("add", "clients", map(str, clients))]
         if commands:
             _check(["nft", "-f", "-"], "".join(commands))
-        self._annotated, self._see_thru = new_annotated, new_see_thru
+        self._clients, self._annotated, self._see_thru = clients, new_annotated, new_see_thru
 
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each named counter of our table."""

@@ -8,20 +8,18 @@
   its neighbours still count.
 - What was plainly meant to be an annotation but is not one (`discrimnat:tls:`, `discriminat=tls:`, a list that goes on
   behind a space) is a fault as well: silence would leave its author to find out from refused connections.
-- A date is written in full. `2027-1-5` is a fault whose hint is `2027-01-05`: to guess would be harmless there,
-  but the date ends a permission, and there should be one way to read it.
 
 Source: the grammar is the product's; AWS allows 255 characters of `a-zA-Z0-9`, space and `._-:/()#,@[]+=&;{}!$*`.
 """
 
 import enum
 import re
-from calendar import monthrange
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from appliance.errors import InvalidName
+from appliance.errors import InvalidName, PolicyError
+from appliance.policy.day import DAY_HINT, parse_day
 from appliance.policy.fqdn import Fqdn, quote
 
 KEYWORD = "discriminat"
@@ -33,8 +31,6 @@ _WORD = re.compile(r"\S+", re.ASCII)
 _HEAD = re.compile(rf"{KEYWORD}:", re.ASCII | re.IGNORECASE)
 _KIND = re.compile(r"(tls|ssh|see-thru)\b", re.ASCII | re.IGNORECASE)
 _LOOK_ALIKE = re.compile(r"([^:=/]*?)[:=/._-]+(tls|ssh|see-thru)[:=/]+(.*)", re.ASCII | re.IGNORECASE)
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", re.ASCII)
-_LOOSE_DATE = re.compile(r"([0-9]{4})[-/.]?([0-9]{1,2})[-/.]?([0-9]{1,2})\W*", re.ASCII)
 
 # What people write for the protocol they mean, where one letter more, less or else does not explain it.
 _MEANT = {
@@ -214,32 +210,13 @@ def _is_name(text: str) -> bool:
 def _parse_date(body: _Word, report: _Report) -> date | None:
     """`YYYY-MM-DD`."""
     if not body.text:
-        report("the date is missing", "write the last day of see-thru, such as 2027-01-31", _place(body))
+        report("the date is missing", DAY_HINT, _place(body))
         return None
-    shown = quote(body.text)
-    if match := _DATE.fullmatch(body.text):
-        day = _day(match)
-        if day is None:
-            report(f"{shown} is not in the calendar", _calendar_hint(int(match[1]), int(match[2])), body.span)
-        return day
-    loose = _LOOSE_DATE.fullmatch(body.text)
-    meant = _day(loose) if loose else None
-    hint = f"write {meant.isoformat()}" if meant else "write the last day of see-thru, such as 2027-01-31"
-    report(f"{shown} is not a date as YYYY-MM-DD", hint, body.span)
-    return None
-
-
-def _day(match: re.Match[str]) -> date | None:
     try:
-        return date(*map(int, match.groups()))
-    except ValueError:
+        return parse_day(body.text)
+    except PolicyError as error:
+        report(error.message, error.hint, body.span)
         return None
-
-
-def _calendar_hint(year: int, month: int) -> str:
-    if year < 1 or not 1 <= month <= 12:
-        return "write year, month and day, in this order"
-    return f"the last day of that month is {year:04}-{month:02}-{monthrange(year, month)[1]:02}"
 
 
 # Near misses

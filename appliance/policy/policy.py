@@ -69,6 +69,13 @@ class SeeThruGrant:
         return today <= self.until
 
 
+def later(own: SeeThruGrant | None, everybodys: SeeThruGrant | None) -> SeeThruGrant | None:
+    """Return which of two grants to one client holds for longer; its own if both end on the same day."""
+    if own is None or everybodys is None:
+        return own or everybodys
+    return everybodys if everybodys.until > own.until else own
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """What the interfaces with one set of groups may do. `ports` is empty when no rule is annotated."""

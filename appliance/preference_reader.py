@@ -1,0 +1,112 @@
+"""The reader of the preferences: asks for their parameter again and again, and puts in force what has changed.
+
+What cannot be read, or not understood, changes nothing. Until it has been read once the defaults hold, which are the
+safe values; they hold again when the parameter is gone, for nobody asks for anything else then.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from appliance.errors import AwsError
+from appliance.policy.policy import Change
+from appliance.policy.preferences import (
+    DEFAULTS,
+    Ech,
+    Preferences,
+    diff_preferences,
+    parse_preferences,
+    state_preferences,
+)
+from appliance.settings import Settings
+
+RETRY = 10.0  # seconds until it is tried again after a failure, unless the interval is shorter
+JITTER = 0.1  # share of a wait
+
+
+class Source(Protocol):
+    """Where the preferences are kept, as `edge.ssm.Parameter` is."""
+
+    name: str
+
+    def read(self) -> str | None:
+        """Return the text, or None if there is none.
+
+        Raises:
+            AwsError: nobody knows.
+        """
+
+
+class PreferenceReader:
+    """Keeps the preferences up to date. Runs on the supervisor's event loop; AWS is called from threads.
+
+    Args:
+        source: None to go by the settings alone.
+        put_in_force: called with the preferences that `current` has just become.
+        tell: writes config events.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source | None,
+        *,
+        put_in_force: Callable[[Preferences], Awaitable[None]],
+        tell: Callable[[Iterable[Change]], None],
+    ) -> None:
+        self._source = source
+        self._interval = settings.preferences_interval
+        self._put_in_force = put_in_force
+        self._tell = tell
+        self._text: str | None = None  # as it was last read
+        self._has_read = False
+        self._failure = ""  # why the last reading failed
+        self.current = DEFAULTS if source or not settings.tls_ech else Preferences(ech=Ech.ALLOW)
+        self.settled = asyncio.Event()  # the first reading is over, for better or worse
+        if source is None:
+            self.settled.set()
+
+    async def follow(self) -> None:
+        """Read again and again; return at once if there is nothing to read."""
+        while self._source is not None:
+            await self._read(self._source)
+            self.settled.set()
+            wait = min(self._interval, RETRY) if self._failure else self._interval
+            await asyncio.sleep(wait * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 -- spreads load
+
+    async def _read(self, source: Source) -> None:
+        try:
+            text = await asyncio.to_thread(source.read)
+        except AwsError as fault:
+            if fault.message != self._failure:
+                stands = "the last ones stand" if self._has_read else "the safe defaults are in force"
+                why = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+                self._tell([Change("error", "failed", reason=f"the preferences cannot be read, {stands}: {why}")])
+            self._failure = fault.message
+            return
+        if self._failure:
+            self._failure = ""
+            self._tell([Change("error", "recovered", reason="the preferences can be read again")])
+        if not self._has_read or text != self._text:
+            await self._adopt(source.name, text)
+        self._text, self._has_read = text, True
+
+    async def _adopt(self, name: str, text: str | None) -> None:
+        """Put in force what a text says, then tell it."""
+        told: list[Change] = []
+        before = self.current
+        if text is None:
+            self.current = DEFAULTS
+            hint = "create it, or empty [preferences] parameter"
+            reason = f"SSM parameter {name} does not exist, and the safe defaults are in force; {hint}"
+            told.append(Change("error", "missing", reason=reason))
+        else:
+            self.current, problems = parse_preferences(text, before)
+            told += (problem.change for problem in problems)
+            if not self._text:
+                reason = f"read from SSM parameter {name}: {state_preferences(self.current)}"
+                told.append(Change("preferences", "accepted", reason=reason))
+        if self.current != before:
+            await self._put_in_force(self.current)
+        self._tell([*told, *diff_preferences(before, self.current)])

@@ -1,0 +1,81 @@
+"""Laws of the preferences: what holds for every text."""
+
+import json
+from datetime import date
+
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+
+from appliance.address import Ipv4, Network
+from appliance.policy.preferences import (
+    DEFAULTS,
+    PROBLEMS_MAX,
+    Ech,
+    Preferences,
+    Verbosity,
+    diff_preferences,
+    parse_preferences,
+    preferences_schema,
+)
+
+VALIDATOR = Draft202012Validator(preferences_schema(), format_checker=FormatChecker(["date"]))
+
+NETWORKS = st.builds(
+    lambda address, length: Network.parse(str(Network(Ipv4(address), length))),
+    st.integers(0, 2**32 - 1),
+    st.integers(8, 32),
+)
+PREFERENCES = st.builds(
+    Preferences,
+    st.sampled_from(Verbosity),
+    st.none() | st.dates(date(2020, 1, 1), date(2099, 12, 31)),
+    st.sampled_from(Ech),
+    st.lists(NETWORKS, max_size=4, unique=True).map(tuple),
+)
+WORDS = st.sampled_from(
+    [
+        *(*Verbosity, *Ech),
+        *("2027-01-31", "2027-02-29", "2028-02-29", "2027-1-5", "0000-01-01", "2027-13-01", "20270131"),
+        *("10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/08", "10.0.0.256/24", "10.0.0.0", "192.168.1.1/32", "::/0", ""),
+    ]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+KEYS = st.sampled_from([*Preferences.__slots__, "see-thru", "ECH"])
+PROFILES = st.dictionaries(KEYS, WORDS | st.lists(WORDS, max_size=3) | JSON, max_size=5)
+DOCUMENTS = st.dictionaries(st.sampled_from(["%default", "web"]), PROFILES | JSON, max_size=2)
+
+
+@given(st.text() | JSON.map(json.dumps) | DOCUMENTS.map(json.dumps), PREFERENCES)
+def test_no_text_is_too_odd(text: str, previous: Preferences) -> None:
+    """Whatever it is, the answer is preferences; a fault is reported, and what it is about stays as it was."""
+    preferences, problems = parse_preferences(text, previous)
+
+    assert len(problems) <= PROBLEMS_MAX + 1
+    for problem in problems:
+        assert len(problem.change.reason) < 700
+        assert problem.change.reason.isprintable()
+        if problem.key in Preferences.__slots__:
+            assert getattr(preferences, problem.key) == getattr(previous, problem.key)
+        elif not problem.is_warning:
+            assert preferences == previous
+
+
+@given(DOCUMENTS)
+def test_the_schema_and_the_reader_agree(document: object) -> None:
+    """What the schema accepts is taken without a word, and nothing else is."""
+    _, problems = parse_preferences(json.dumps(document), DEFAULTS)
+
+    assert VALIDATOR.is_valid(document) == (not problems)
+
+
+@given(PREFERENCES, PREFERENCES)
+def test_differences_are_told_and_nothing_else(old: Preferences, new: Preferences) -> None:
+    """As many keys as have changed, each once."""
+    changes = [change for change in diff_preferences(old, new) if change.cat == "preferences"]
+    changed = [key for key in Preferences.__slots__ if getattr(old, key) != getattr(new, key)]
+
+    assert [change.reason.partition(":")[0] for change in changes] == changed
