@@ -110,6 +110,7 @@ def _keep_attributes() -> None:
         "DefaultInstanceWarmup": "default_instance_warmup",
         "MaxInstanceLifetime": "max_instance_lifetime",
         "DefaultCooldown": "default_cooldown",
+        "HealthCheckGracePeriod": "health_check_grace_period",  # moto makes 300 of 0
     }
 
     def kept(original: Callable[..., Any], self: Any) -> Any:
