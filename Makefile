@@ -44,6 +44,10 @@ plugins: setup
 demo: build ## a VPC in network namespaces, the appliance in it, and what it lets through
 	@$(PYTHON) -m tests.demo $(ARGS)
 
+.PHONY: demo-terraform
+demo-terraform: build plugins ## the same, with VPC, groups and appliances made by `terraform apply`
+	@$(PYTHON) -m tests.demo --terraform $(ARGS)
+
 .PHONY: test
 test: build plugins ## everything: lint, unit, property, lab, Terraform
 	@$(PYTHON) -m pytest $(ARGS)

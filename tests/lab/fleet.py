@@ -6,7 +6,8 @@
 
 A host has what its instance has: the network interface, the user data and the role's name as the metadata service
 tells them, the addresses. A terminated instance ends as on EC2: its program is asked to, then the interface is taken
-away, then the host is gone. The VPC is that of the first instance: the lab adopts it.
+away, then the host is gone. The VPC is that of the first instance: the lab adopts it. Instances in other VPCs are
+nobody's here.
 """
 
 import base64
@@ -24,6 +25,8 @@ STOP = 30.0  # seconds
 # For three appliances and their clients on a machine with two processors.
 SETTINGS: Config = {
     "policy": {"poll_interval": 1.0},
+    "preferences": {"interval": 1.0},
+    "aws": {"replace_after": 3.0},
     "names": {"nameservers": [RESOLVERS[1]]},
     "engine": {"workers": 1},
 }
@@ -108,6 +111,8 @@ class Fleet:
         instance = lab.ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
         if not hasattr(lab, "vpc"):
             lab.adopt(instance["VpcId"])
+        if instance["VpcId"] != lab.vpc:
+            return
         lab.fabric.sync()
         assert lab.fabric.state is not None
         interface = lab.fabric.state.interfaces[instance["NetworkInterfaces"][0]["NetworkInterfaceId"]]
@@ -131,9 +136,9 @@ class Fleet:
         appliance.start(self._settings, wait=False)
 
     def _end(self, group: str) -> None:
-        appliance = self.appliances.pop(group)
-        del self._lab.appliances[group]
-        self.gone.append(appliance)
+        appliance = self.appliances[group]
         appliance.stop()
         self._lab.fabric.unplug(appliance.interface)
         appliance.close()
+        self.gone.append(appliance)
+        del self.appliances[group], self._lab.appliances[group]

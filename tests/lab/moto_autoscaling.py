@@ -110,7 +110,7 @@ def _keep_attributes() -> None:
         "DefaultInstanceWarmup": "default_instance_warmup",
         "MaxInstanceLifetime": "max_instance_lifetime",
         "DefaultCooldown": "default_cooldown",
-        "HealthCheckGracePeriod": "health_check_grace_period",  # moto makes 300 of 0
+        "HealthCheckGracePeriod": "health_check_grace_period",
     }
 
     def kept(original: Callable[..., Any], self: Any) -> Any:
@@ -126,7 +126,13 @@ def _keep_attributes() -> None:
             group.instance_maintenance_policy = None if -1 in limits.values() else limits  # -1: take it away
         return answer
 
-    wrap(AutoScalingResponse, "create_auto_scaling_group")(kept)
+    def created(original: Callable[..., Any], self: Any) -> Any:
+        answer = kept(original, self)
+        if self._get_param("HealthCheckGracePeriod") is None:
+            _group(self).health_check_grace_period = 0  # the API's default; 300 is the console's
+        return answer
+
+    wrap(AutoScalingResponse, "create_auto_scaling_group")(created)
     wrap(AutoScalingResponse, "update_auto_scaling_group")(kept)
 
 

@@ -2,13 +2,21 @@
 
 import base64
 import json
+import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
+from tests.lab.lab import Lab
 from tests.terraform.deployment import NAME, ROOT_DEVICE, Deployment
+from tests.terraform.terraform import Terraform
+
+BIGGER_DISK = "root_volume = { size_gib = 10 }"  # reaches the launch template
 
 
 def interface(deployment: Deployment, zone: str) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def test_a_change_of_the_launch_template_replaces_instances(deployment: Deployme
     """A new version, an instance refresh, a new instance for each zone; interface, address and Elastic IP stay."""
     old = {zone: deployment.appliance(zone) for zone in deployment.zones}
 
-    deployment.override("root_volume = { size_gib = 10 }")
+    deployment.override(BIGGER_DISK)
 
     for zone, before in old.items():
         after = deployment.fleet.wait_replaced(before)
@@ -211,16 +219,19 @@ def test_a_change_of_the_launch_template_replaces_instances(deployment: Deployme
 
 
 def test_a_change_of_preferences_replaces_nothing(deployment: Deployment) -> None:
-    """Preferences are read while running: their parameter changes, and no instance does."""
-    before = {zone: deployment.appliance(zone).instance for zone in deployment.zones}
+    """Appliances read preferences while they run: the parameter changes, they obey, and no instance changes."""
+    before = {zone: deployment.appliance(zone) for zone in deployment.zones}
 
-    deployment.override('root_volume = { size_gib = 10 }\npreferences = { flow_log_verbosity = "only_disallowed" }')
+    for verbosity in ("only_disallowed", "full"):
+        deployment.override(f'{BIGGER_DISK}\npreferences = {{ flow_log_verbosity = "{verbosity}" }}')
+        for appliance in before.values():
+            appliance.wait_for_event(
+                lambda event, text=f"flow_log_verbosity: {verbosity}, was": event["reason"].startswith(text),  # type: ignore[misc]
+                cat="preferences",
+                outcome="accepted",
+            )
 
-    ssm = deployment.lab.emulator.client("ssm")
-    told = ssm.get_parameter(Name=deployment.outputs["preferences_parameter_name"])["Parameter"]["Value"]
-    assert json.loads(told)["%default"]["flow_log_verbosity"] == "only_disallowed"
-    assert {zone: deployment.appliance(zone).instance for zone in deployment.zones} == before
-    deployment.override("root_volume = { size_gib = 10 }")
+    assert {zone: deployment.appliance(zone) for zone in deployment.zones} == before
 
 
 def test_an_interface_in_use_cannot_be_lost(deployment: Deployment) -> None:
@@ -229,3 +240,48 @@ def test_an_interface_in_use_cannot_be_lost(deployment: Deployment) -> None:
         deployment.lab.ec2.delete_network_interface(
             NetworkInterfaceId=deployment.outputs["network_interface_ids"][deployment.zones[0]]
         )
+
+
+@contextmanager
+def answering(lab: Lab, prefix: str) -> Iterator[None]:
+    """Complete every launch of groups whose names begin so, for the duration of a block: nobody else is there to."""
+    autoscaling = lab.emulator.client("autoscaling")
+    changed, ended = threading.Event(), threading.Event()
+
+    def answer() -> None:
+        while not ended.is_set():
+            changed.wait()
+            changed.clear()
+            for each in autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]:
+                if each["AutoScalingGroupName"].startswith(prefix) and each["LifecycleState"] == "Pending:Wait":
+                    autoscaling.complete_lifecycle_action(
+                        AutoScalingGroupName=each["AutoScalingGroupName"],
+                        LifecycleHookName=f"{prefix}-ready",
+                        InstanceId=each["InstanceId"],
+                        LifecycleActionResult="CONTINUE",
+                    )
+
+    lab.emulator.follow(changed.set)
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        changed.set()
+        thread.join()
+
+
+def test_two_deployments_live_side_by_side(deployment: Deployment, tmp_path: Path) -> None:
+    """One of another name in the same account and region takes nothing of the first one's, and goes without it."""
+    other = Terraform.copy(tmp_path, "examples/one-zone", deployment.vpc.environment)
+    other.init()
+    with answering(deployment.lab, "one-zone"):
+        other.apply(region=deployment.lab.region)
+    assert not other.plan(region=deployment.lab.region).changes
+
+    plan = deployment.vpc.plan(**deployment.variables)
+    assert not plan.changes, plan.out
+    other.destroy(region=deployment.lab.region)
+    plan = deployment.vpc.plan(**deployment.variables)
+    assert not plan.changes, plan.out

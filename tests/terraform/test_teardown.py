@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.lab.lab import wait_until
 from tests.terraform.deployment import Deployment
 
 
@@ -39,5 +40,6 @@ def test_destroy_leaves_nothing(deployment: Deployment) -> None:
     deployment.destroy()
 
     assert {kind: found for kind, found in what_is_there(deployment).items() if found} == {}
+    assert wait_until(lambda: deployment.fleet.fault or not deployment.fleet.appliances, 30)
     assert deployment.fleet.fault is None
-    assert [each.process for each in deployment.fleet.gone if each.process is not None] == []
+    assert [each.name for each in deployment.fleet.gone if "Traceback" in each.said()] == []
