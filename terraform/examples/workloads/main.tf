@@ -1,5 +1,4 @@
-# Two workloads, and what each may reach. The names stand in the descriptions of their egress rules; the appliance reads
-# them there. Region and credentials come from the environment.
+# Two workloads in a VPC that has the appliance, and what each may reach: the descriptions of their egress rules say it.
 
 terraform {
   required_version = ">= 1.9"
@@ -7,9 +6,19 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.100"
+      version = ">= 5.100, < 7.0"
     }
   }
+}
+
+provider "aws" {
+  region = var.region
+}
+
+variable "region" {
+  description = "Region of the VPC."
+  type        = string
+  default     = "eu-west-2"
 }
 
 variable "vpc_id" {

@@ -92,7 +92,7 @@ resource "aws_vpc_security_group_egress_rule" "this" {
   tags              = var.tags
 }
 
-check "see_thru_is_open_and_ends_soon" {
+check "see_thru" {
   assert {
     condition     = var.see_thru == null || try(timecmp(plantimestamp(), "${var.see_thru}T23:59:59Z") <= 0, false)
     error_message = "see_thru ended on ${coalesce(var.see_thru, "-")}, and its rule still opens the group to all traffic: set it to null, or give a later date."

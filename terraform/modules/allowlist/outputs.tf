@@ -1,6 +1,6 @@
 output "descriptions" {
   description = "Descriptions of the rules, by the rule as the appliance's logs name it: `tcp/443 0.0.0.0/0`."
-  value       = { for key, rule in aws_vpc_security_group_egress_rule.this : key => rule.description }
+  value       = tomap({ for key, rule in aws_vpc_security_group_egress_rule.this : key => rule.description })
 
   # Here and not in a validation, for these hang on all variables together; and not in the resource, which would say it
   # once for each rule.
@@ -19,5 +19,5 @@ output "descriptions" {
 
 output "rule_ids" {
   description = "Ids of the rules (`sgr-...`), by the rule as the appliance's logs name it."
-  value       = { for key, rule in aws_vpc_security_group_egress_rule.this : key => rule.security_group_rule_id }
+  value       = tomap({ for key, rule in aws_vpc_security_group_egress_rule.this : key => rule.security_group_rule_id })
 }

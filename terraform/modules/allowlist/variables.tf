@@ -19,12 +19,12 @@ variable "tls" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for port in keys(var.tls) : can(regex(local.port, port)) && try(tonumber(port) <= 65535, false)])
-    error_message = "tls: ${join(", ", [for port in keys(var.tls) : format("%q", port)])}: each port is a whole number from 1 to 65535, written without leading zeros."
+    condition     = alltrue([for port in keys(var.tls) : can(regex(local.port, port))])
+    error_message = "tls: ${join(", ", [for port in keys(var.tls) : format("%q", port) if !can(regex(local.port, port))])} is no port: write a whole number from 1 to 65535, without leading zeros."
   }
   validation {
     condition     = alltrue([for names in values(var.tls) : try(length(names) > 0, false)])
-    error_message = "tls: a port without names grants nothing: list at least one name for it, or leave the port out."
+    error_message = "tls: port ${join(", ", [for port, names in var.tls : port if !try(length(names) > 0, false)])} has no names: list at least one, or leave the port out."
   }
   validation {
     condition = 0 == length(compact([for name in flatten(values(var.tls)) : try([
@@ -43,12 +43,12 @@ variable "ssh" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for port in keys(var.ssh) : can(regex(local.port, port)) && try(tonumber(port) <= 65535, false)])
-    error_message = "ssh: ${join(", ", [for port in keys(var.ssh) : format("%q", port)])}: each port is a whole number from 1 to 65535, written without leading zeros."
+    condition     = alltrue([for port in keys(var.ssh) : can(regex(local.port, port))])
+    error_message = "ssh: ${join(", ", [for port in keys(var.ssh) : format("%q", port) if !can(regex(local.port, port))])} is no port: write a whole number from 1 to 65535, without leading zeros."
   }
   validation {
     condition     = alltrue([for names in values(var.ssh) : try(length(names) > 0, false)])
-    error_message = "ssh: a port without names grants nothing: list at least one name for it, or leave the port out."
+    error_message = "ssh: port ${join(", ", [for port, names in var.ssh : port if !try(length(names) > 0, false)])} has no names: list at least one, or leave the port out."
   }
   validation {
     condition = 0 == length(compact([for name in flatten(values(var.ssh)) : try([
