@@ -56,6 +56,7 @@ class Deployment:
         self.workloads = Terraform.copy(directory, "examples/workloads", environment)
         self.variables: dict[str, object] = {"region": lab.region, "name": NAME}
         self._groups: dict[str, Group] = {}
+        self._outputs: dict[str, Any] = {}
 
     @classmethod
     def make(cls, lab: Lab, directory: Path, settings: Config | None = None) -> Self:
@@ -73,6 +74,7 @@ class Deployment:
         Raises:
             TerraformError: with what became of the appliances, for which Terraform has waited.
         """
+        self._outputs = {}
         try:
             self.vpc.apply(**self.variables)
         except TerraformError as fault:
@@ -89,7 +91,13 @@ class Deployment:
     @property
     def outputs(self) -> dict[str, Any]:
         """All that the module gives."""
-        return dict(self.vpc.outputs()["discriminat"])
+        return dict(self.example_outputs["discriminat"])
+
+    @property
+    def example_outputs(self) -> dict[str, Any]:
+        """The outputs of the example, as of the last apply."""
+        self._outputs = self._outputs or self.vpc.outputs()
+        return self._outputs
 
     @property
     def zones(self) -> list[str]:

@@ -4,6 +4,7 @@ Every packet goes by the emulator's route tables and Security Groups: workload, 
 fabric's Internet gateway. Nothing here starts an appliance: an Auto Scaling group did.
 """
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -136,7 +137,7 @@ def test_groups_and_routes_are_the_emulators(town: Town) -> None:
     lab, zone = town.deployment.lab, town.zone
     before = len(town.appliance.flow_events())
     assert not town.web.curl(f"http://{API}/").ok  # TCP port 80 is in no rule of the group
-    subnet = town.deployment.vpc.outputs()["private_subnet_ids"][zone]
+    subnet = town.deployment.example_outputs["private_subnet_ids"][zone]
     here = [{"Name": "association.subnet-id", "Values": [subnet]}]
     (table,) = lab.ec2.describe_route_tables(Filters=here)["RouteTables"]
     route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0"}
@@ -177,11 +178,14 @@ def test_traffic_goes_on_after_an_instance_refresh(town: Town) -> None:
 
 
 def workers(appliance: Appliance) -> list[int]:
-    """Return the process ids of an appliance's workers."""
-    assert appliance.process is not None
-    pid = appliance.process.pid
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in found if b"worker" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    """Return the process ids of an appliance's workers; none when it is being ended."""
+    process = appliance.process
+    if process is None:
+        return []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return [int(each) for each in found if b"worker" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return []
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +197,8 @@ def tormented(town: Town) -> Appliance:
         if old in town.deployment.fleet.gone:
             return True
         for worker in workers(old):
-            os.kill(worker, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
         return False
 
     assert wait_until(torment, 40), old.said()
