@@ -1,39 +1,42 @@
 """The supervisor: the composition root of `discriminat run`.
 
-In this order: kernel settings and a closed ruleset; identity from IMDS; workers; first policy from
-AWS; policy to the workers; the kernel's sets; ready. Then it polls AWS, answers the workers'
-questions, ships the logs and reports its health. What fails is tried again, and meanwhile all stays
-as it was: closed before the first policy, the last policy after it. An empty one is never invented.
+In this order: kernel settings and a closed ruleset; identity and user data from IMDS; workers; first
+policy from AWS; policy to the workers; the kernel's sets; ready. Then it polls AWS, answers the
+workers' questions, ships the logs and reports its health. What fails is tried again, and meanwhile all
+stays as it was: closed before the first policy, the last policy after it. An empty one is never invented.
 """
 
 import asyncio
 import logging
-import os
 import random
 import signal
 import time
-from collections.abc import Coroutine, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping
 
 from appliance import __version__
-from appliance.address import Ipv4, Network, format_ipv4
-from appliance.chronicle import FLOW, Chronicle
+from appliance.address import Ipv4, format_ipv4
+from appliance.chronicle import FLOW, METRICS, Chronicle
 from appliance.counters import counted_since
 from appliance.crew import Crew, Send
-from appliance.edge import ec2, system
+from appliance.dataplane import Dataplane
+from appliance.edge import autoscaling, ec2, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
-from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
+from appliance.edge.journal import render
+from appliance.edge.netfilter import NetfilterConfig
 from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
-from appliance.errors import AwsError, KernelError
+from appliance.errors import AwsError
 from appliance.event import change_event, config_event
 from appliance.limits import Limits
+from appliance.membership import Membership
 from appliance.messages import ClientAnswered, Configure, FlowLines, NewAnswers, NewPolicy, WantClient, WantName
+from appliance.metrics import MetricsLine, Reading
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.policy import EMPTY_POLICY, Policy, compile_policy, diff_policy
 from appliance.settings import Settings
+from appliance.vitals import Vitals
 
 log = logging.getLogger("discriminat")
 
@@ -51,9 +54,10 @@ REPLAY = 1000  # answers in one message to a worker that starts late
 class Supervisor:
     """The running appliance. Made and used inside one event loop; AWS and nft are called from threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._netfilter = Netfilter()
+    def __init__(self, read_settings: Callable[[str], Settings]) -> None:
+        self._read_settings = read_settings  # from user data, and all that stands on this machine
+        self._settings = settings = read_settings("")
+        self._dataplane = Dataplane(self._tell)
         self._manager = system.ServiceManager.from_environment()
         self._policy: Policy = EMPTY_POLICY
         self._inventory = Inventory((), ())
@@ -79,8 +83,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        health = HealthServer(self._settings.health_port, self.report)
-        health.start()
+        self._health = HealthServer(self._settings.health_port, self.report)
+        self._health.start()
         body = asyncio.create_task(self._body())
         stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -89,32 +93,19 @@ class Supervisor:
                 body.result()
         finally:
             await self._shut_down(body)
-            health.close()
+            self._health.close()
 
     async def _body(self) -> None:
-        queues = self._settings.engine_workers or min(len(os.sched_getaffinity(0)), QUEUES_MAX)
-        config = NetfilterConfig(
-            clients=(),
-            queues=queues,
-            nft_queue=await asyncio.to_thread(self._netfilter.has_nft_queue),
-            isn_reversed=await asyncio.to_thread(self._netfilter.has_reversed_isn),
-            first_queue=self._settings.engine_first_queue,
-            health_port=self._settings.health_port,
-        )
-        await asyncio.to_thread(self._netfilter.load, config)
+        await self._dataplane.close(self._settings)
         for failed in system.apply_kernel_settings(system.memory_octets()):
             log.warning("kernel setting left alone: %s", failed)
         self._identity = identity = await self._identify()
-        extra = tuple(map(Network.parse, self._settings.policy_clients))
-        clients = tuple(dict.fromkeys((*identity.vpc_networks, *extra)))
-        self._netfilter_config = replace(config, clients=clients)
-        await asyncio.to_thread(self._netfilter.load, self._netfilter_config)
+        await self._dataplane.load(self._settings, identity.vpc_networks)
+        config = self._dataplane.config
         region = self._settings.aws_region or identity.region
         self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
-        without = "iptables NFQUEUE rules: this kernel has no nft queue statement"
-        variant = "the nft queue statement" if config.nft_queue else without
         program = f"discriminat {__version__}, engine {system.engine_build()}"
-        self._tell("appliance", "started", f"{program}, {queues} queues through {variant}")
+        self._tell("appliance", "started", f"{program}, {config.queues} queues through {self._dataplane.variant}")
         self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
             self._settings.names_nameservers,
@@ -123,13 +114,18 @@ class Supervisor:
             limits=ResolverLimits(rate=self._settings.names_rate),
         )
         self._crew = Crew(
-            [self._configuration(config, number) for number in range(queues)],
+            [self._configuration(config, number) for number in range(config.queues)],
             on_start=self._on_worker_start,
             on_message=self._on_worker_message,
             on_death=self._on_worker_death,
         )
         self._crew.start()
-        await asyncio.gather(self._poll(), self._ask(), self._watch(), self._feed_watchdog())
+        work = [self._poll(), self._ask(), self._watch(), self._count(), self._feed_watchdog()]
+        if self._settings.aws_auto_scaling_group:
+            client = autoscaling.connect(region)
+            group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)
+            work.append(Membership(group, self._settings, is_well=lambda: self.is_well, tell=self._tell).keep())
+        await asyncio.gather(*work)
 
     def _configuration(self, config: NetfilterConfig, number: int) -> Configure:
         settings = self._settings
@@ -148,17 +144,32 @@ class Supervisor:
         )
 
     async def _identify(self) -> Identity:
-        """Return who we are, however long the metadata service takes to say it."""
+        """Return who we are, however long the metadata service takes to say it; take settings from user data.
+
+        Raises:
+            SettingsError: the user data cannot be understood. The program ends: what was asked for is unknown.
+        """
         imds = Imds()
         wait = RETRY_FIRST
         while True:
             try:
-                return await asyncio.to_thread(imds.identity)
+                identity = await asyncio.to_thread(imds.identity)
+                if self._settings.aws_user_data:
+                    self._adopt(self._read_settings(await asyncio.to_thread(imds.user_data)))
+                return identity
             except AwsError as fault:
                 self._failure = fault.message
                 log.warning("no identity yet, all stays closed: %s (%s)", fault.message, fault.hint)
             await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 -- spreads load, keeps no secret
             wait = min(wait * 2, RETRY_MOST)
+
+    def _adopt(self, settings: Settings) -> None:
+        if settings.health_port != self._settings.health_port:
+            self._health.close()
+            self._health = HealthServer(settings.health_port, self.report)
+            self._health.start()
+        self._settings = settings
+        self._book = AddressBook(settings.names_grace)
 
     # ---- policy --------------------------------------------------------------------------
 
@@ -206,24 +217,11 @@ class Supervisor:
             self._chronicle.tell(*(change_event(change, instance=instance, digest=policy.digest) for change in changes))
             if not self._ready:
                 await self._crew.wait_ready()
-            await self._open_ports()
+            await self._dataplane.open(self._policy, self._today)
         if not self._ready:
             self._ready = True
             self._manager.notify("READY=1")
             self._tell("appliance", "ready", "the policy is in force")
-
-    async def _open_ports(self) -> None:
-        clients = self._policy.clients
-        annotated = [(address, port) for address, client in clients.items() for port in client.ports]
-        see_thru = [
-            address
-            for address, client in clients.items()
-            if client.see_thru is not None and client.see_thru.active(self._today)
-        ]
-        try:
-            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru)
-        except KernelError as fault:  # the engine refuses what policy does not allow, whatever the sets say
-            self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
 
     async def _ask(self) -> None:
         """Ask AWS about clients that the workers do not know, as many at once as have gathered."""
@@ -298,12 +296,11 @@ class Supervisor:
             if self._today != system.utc_today():
                 self._today = system.utc_today()
                 async with self._applying:
-                    await self._open_ports()
+                    await self._dataplane.open(self._policy, self._today)
             self._crew.kill_silent(time.monotonic())
-            try:
-                counted = dict(await asyncio.to_thread(self._netfilter.counters))
-            except KernelError as fault:
-                await self._reload(fault)
+            async with self._applying:
+                counted = await self._dataplane.counters()
+            if counted is None:
                 continue
             counted["queue_full"] = sum(system.queue_drops().values())
             counted["suppressed"] = sum(one.suppressed for one in self._crew.statistics)
@@ -312,17 +309,6 @@ class Supervisor:
                 self._tell("error", "dropped", reason)
             self._counted = counted
 
-    async def _reload(self, fault: KernelError) -> None:
-        """Put the ruleset back, for somebody may have flushed it. If that fails too, what is left stays."""
-        self._tell("error", "failed", f"the ruleset cannot be read, and is loaded again: {fault.message}")
-        try:
-            await asyncio.to_thread(self._netfilter.load, self._netfilter_config)
-        except KernelError as again:
-            self._tell("error", "failed", f"the ruleset cannot be loaded: {again.message}")
-            return
-        async with self._applying:
-            await self._open_ports()
-
     async def _feed_watchdog(self) -> None:
         interval = self._manager.watchdog_interval
         while interval is not None:
@@ -330,32 +316,38 @@ class Supervisor:
                 self._manager.notify("WATCHDOG=1")
             await asyncio.sleep(interval)
 
+    @property
+    def is_well(self) -> bool:
+        """Flows are filtered as policy says. True or not, what is open in the kernel goes on."""
+        return self._ready and not self._stopping.is_set() and self._crew.is_alive(time.monotonic())
+
     def report(self) -> tuple[bool, Mapping[str, object]]:
         """Return whether all is well, and what /healthz says. Called from the health server's threads."""
-        now = time.monotonic()
-        is_well = self._ready and not self._stopping.is_set() and self._crew.is_alive(now)
+        is_well = self.is_well
         report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
         report["aws_failure"] = self._failure
         if self._ready:
-            entries, most = system.conntrack_use()
-            report |= {
-                "instance": self._identity.instance_id,
-                "policy_digest": self._policy.digest,
-                "policy_age_seconds": None if self._read_at is None else round(now - self._read_at, 1),
-                "clients": len(self._policy.clients),
-                "names": len(self._policy.names),
-                "names_to_look_up": self._resolver.backlog,
-                "workers_restarted": self._crew.restarts,
-                "flows_under_inspection": sum(one.flows for one in self._crew.statistics),
-                "packets_held": sum(one.held for one in self._crew.statistics),
-                "packets_inspected": sum(one.packets for one in self._crew.statistics),
-                "engine_errors": sum(one.errors for one in self._crew.statistics),
-                "queue_drops": sum(system.queue_drops().values()),
-                "conntrack_entries": entries,
-                "conntrack_most": most,
-                "logs": self._chronicle.report(),
-            }
+            report["instance"] = self._identity.instance_id
+            report |= self._vitals().document()
         return is_well, report
+
+    def _vitals(self) -> Vitals:
+        age = None if self._read_at is None else time.monotonic() - self._read_at
+        return Vitals.take(self._policy, age, crew=self._crew, resolver=self._resolver, chronicle=self._chronicle)
+
+    async def _count(self) -> None:
+        """Write the metrics, from the start on: an appliance that does not become ready is what an alarm is for."""
+        interval = self._settings.logs_metrics_interval
+        identity = self._identity
+        line = MetricsLine(deployment=self._settings.aws_deployment, zone=identity.zone, instance=identity.instance_id)
+        before = Reading()
+        while interval:
+            now = (await asyncio.to_thread(self._vitals)).reading(is_well=self.is_well)
+            wall = time.time()
+            event = line.event(before, now, int(wall * 1000))
+            self._chronicle.write(METRICS, render(event, wall), int(wall * 1000))
+            before = now
+            await asyncio.sleep(interval)
 
     def _tell(self, cat: str, outcome: str, reason: str) -> None:
         log.info("%s %s: %s", cat, outcome, reason)
@@ -382,6 +374,10 @@ class Supervisor:
             await asyncio.to_thread(self._chronicle.close)
 
 
-def run(settings: Settings) -> None:
-    """Run the appliance until it is told to stop."""
-    asyncio.run(Supervisor(settings).run())
+def run(read_settings: Callable[[str], Settings]) -> None:
+    """Run the appliance until it is told to stop.
+
+    Args:
+        read_settings: returns the settings, given the user data of this instance or nothing.
+    """
+    asyncio.run(Supervisor(read_settings).run())

@@ -14,10 +14,11 @@ from appliance.settings import Settings
 
 FLOW = "flow"
 CONFIG = "config"
+METRICS = "metrics"
 
 
 class Chronicle:
-    """Both streams, `flow` and `config`, each to both places."""
+    """The streams, `flow`, `config` and `metrics`, each to both places."""
 
     def __init__(self, settings: Settings, *, instance: str, region: str) -> None:
         self._instance = instance
@@ -26,7 +27,7 @@ class Chronicle:
             stream: Journal(
                 Path(settings.logs_directory) / f"{stream}.jsonl", settings.logs_max_octets, settings.logs_backups
             )
-            for stream in (FLOW, CONFIG)
+            for stream in (FLOW, CONFIG, METRICS)
         }
         self._shipper: cloudwatch.LogShipper | None = None
         if settings.logs_cloudwatch:
@@ -52,6 +53,12 @@ class Chronicle:
         now = time.time()
         if events:
             self.write(CONFIG, b"".join([render(event, now) for event in events]), int(now * 1000))
+
+    @property
+    def lost(self) -> int:
+        """Lines that did not get where they belong: to the disk, or to CloudWatch."""
+        shipper = 0 if self._shipper is None else self._shipper.stats().lost
+        return shipper + sum(journal.lost for journal in self._journals.values())
 
     def report(self) -> dict[str, object]:
         """Return what /healthz says of the logs."""

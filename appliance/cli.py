@@ -159,7 +159,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="discriminat: %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    run(parse_settings(_read_config(arguments.config), os.environ))
+    text = _read_config(arguments.config)
+    run(lambda user_data: parse_settings(text, os.environ, user_data))
     return 0
 
 

@@ -1,9 +1,9 @@
 """Every setting of `discriminat run`: type, unit, default, range, and what it is for.
 
-Settings come from one TOML file and from the environment, which wins: `poll_interval` of section
-`[policy]` is also `DISCRIMINAT_POLICY_POLL_INTERVAL`, where a list is written with commas. An unknown
-key is refused, an absent one is safe. Everything here is pure: the caller reads the file and hands
-over the environment.
+Settings come from one TOML file, from the user data of the EC2 instance, which wins over the file, and
+from the environment, which wins over both: `poll_interval` of section `[policy]` is also
+`DISCRIMINAT_POLICY_POLL_INTERVAL`, where a list is written with commas. An unknown key is refused, an
+absent one is safe. Everything here is pure: the caller reads the file and hands over the rest.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from appliance.address import Network, parse_ipv4
 from appliance.errors import InvalidAddress, SettingsError
 
 ENVIRONMENT_PREFIX = "DISCRIMINAT_"
+USER_DATA_MARK = "# Settings of discriminat"  # user data without it is somebody else's, such as cloud-init's
 
 Value = TypeVar("Value", str, int, float, bool, tuple[str, ...])
 
@@ -34,6 +35,13 @@ class Settings:
 
     aws_region: str = _setting("", "AWS region; empty: the one IMDS names")
     aws_vpc_id: str = _setting("", "VPC whose interfaces are clients; empty: the one IMDS names")
+    aws_user_data: bool = _setting(default=True, help_text="take settings from user data that is marked as ours")
+    aws_deployment: str = _setting("discriminat", "name of the deployment, in its metrics")
+    aws_auto_scaling_group: str = _setting("", "Auto Scaling group of this instance; empty: none")
+    aws_launch_hook: str = _setting("", "its launch lifecycle hook, completed once flows are filtered; empty: none")
+    aws_replace_after: float = _setting(
+        600.0, "seconds unwell until the group replaces it; 0: never", least=0, most=86400
+    )
     policy_poll_interval: float = _setting(10.0, "seconds between two readings of AWS", least=0.2, most=3600)
     policy_clients: tuple[str, ...] = _setting((), "client networks beside those of the VPC, as CIDR blocks")
     names_nameservers: tuple[str, ...] = _setting(("169.254.169.253",), "resolvers to ask: those the clients use")
@@ -51,6 +59,7 @@ class Settings:
     logs_backups: int = _setting(4, "rotated files kept of each log", least=0, most=100)
     logs_cloudwatch: bool = _setting(default=True, help_text="ship the logs to CloudWatch Logs")
     logs_group: str = _setting("discrimiNAT", "CloudWatch log group; Terraform owns it")
+    logs_metrics_interval: float = _setting(60.0, "seconds between two lines of metrics; 0: none", least=0, most=3600)
     logs_spool: str = _setting("/var/lib/discriminat/spool", "where logs wait while CloudWatch is away")
     logs_spool_octets: int = _setting(256 * 1024 * 1024, "octets of the spool; the oldest go first", least=65536)
     health_port: int = _setting(1042, "TCP port of GET /healthz", least=1, most=65535)
@@ -61,22 +70,22 @@ _SECTIONS = tuple(dict.fromkeys(name.partition("_")[0] for name in _FIELDS))
 _WANTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list of texts"}
 
 
-def parse_settings(text: str, environment: Mapping[str, str]) -> Settings:
+def parse_settings(text: str, environment: Mapping[str, str], user_data: str = "") -> Settings:
     """Return the settings.
 
     Args:
         text: the TOML file's content; may be empty.
         environment: variables; those without our prefix are ignored.
+        user_data: of the instance: settings as in the file if it begins with USER_DATA_MARK, else ignored.
 
     Raises:
         SettingsError: not TOML, or a key that is unknown, mistyped or out of range.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise SettingsError(f"the settings are not TOML: {fault}") from None
+    values = _from_text("the settings", text)
+    if user_data.startswith(USER_DATA_MARK):
+        values |= _from_text("the user data", user_data)
     construct: Callable[..., Settings] = Settings  # each value has been checked against its field's type
-    return construct(**{**_from_document(document), **_from_environment(environment)})
+    return construct(**{**values, **_from_environment(environment)})
 
 
 def describe_settings() -> str:
@@ -94,6 +103,13 @@ def describe_settings() -> str:
 
 
 # Where values come from
+
+
+def _from_text(what: str, text: str) -> dict[str, object]:
+    try:
+        return _from_document(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as fault:
+        raise SettingsError(f"{what} are not TOML: {fault}") from None
 
 
 def _from_document(document: Mapping[str, object]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The parts of README.md that come from the code and from measurements.
+"""The parts of README.md and of appliance/REFERENCE.md that come from the code and from measurements.
 
     python -m tests.readme                          what comes from the code; test_docs.py compares it
     python -m tests.readme build/bench.json         the numbers as well, of a run of `make bench`
@@ -9,14 +9,16 @@ Each part stands between `<!-- NAME: ... -->` and `<!-- end -->`.
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
 
-PATH = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+REFERENCE = ROOT / "appliance/REFERENCE.md"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
 
 
@@ -52,18 +54,19 @@ def render_numbers(bench: dict[str, Any]) -> str:
     return "\n".join([*head, *table, "", f"Ratios: {ratios}. Kernel {bench['kernel']}, {bench['date'][:10]}."])
 
 
-def fill(text: str) -> str:
-    """Return README's text with its generated parts as they are now."""
-    for name, render in BLOCKS.items():
+def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+    """Return a document's text with its generated parts as they are now."""
+    for name, render in blocks.items():
         block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
         found = block.findall(text)
-        assert len(found) == 1, f"README.md has {len(found)} parts named {name}"
+        assert len(found) == 1, f"there are {len(found)} parts named {name}"
         before, rest = block.split(text)[0], block.split(text)[-1]
         text = f"{before}{found[0][0]}\n{render()}\n\n{found[0][1]}{rest}"
     return text
 
 
 if __name__ == "__main__":
+    REFERENCE.write_text(fill(REFERENCE.read_text()))
     if len(sys.argv) > 1:
-        BLOCKS["numbers"] = lambda: render_numbers(json.loads(Path(sys.argv[1]).read_text()))
-    PATH.write_text(fill(PATH.read_text()))
+        bench = json.loads(Path(sys.argv[1]).read_text())
+        README.write_text(fill(README.read_text(), {"numbers": lambda: render_numbers(bench)}))

@@ -34,7 +34,7 @@ ENGINE_PARTS = {
     "waiting",
 }
 ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "question", "report"}  # of `check` and `explain`
-APP_PARTS = {"chronicle", "counters", "crew"}
+APP_PARTS = {"chronicle", "counters", "crew", "dataplane", "membership", "vitals"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -47,9 +47,10 @@ MAY_IMPORT = {
     "messages": {"policy", "limits"},
     "metrics": {"event"},
     "settings": set(),
-    "edge": {"policy", "wire", "event"},
+    "aws": set(),  # how every edge to AWS asks
+    "edge": {"policy", "wire", "event", "aws"},
     "worker": {"engine", "edge", "policy", "wire", "messages", "settings"} | ENGINE_PARTS,
-    **{part: {"edge", "event", "messages", "settings"} for part in APP_PARTS},
+    **{part: {"edge", "event", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS},
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "sources": {"edge", "policy"} | ADVICE_PARTS,  # composition root of `check` and `explain`, as `app` is of `run`

@@ -14,12 +14,12 @@ import pytest
 from appliance.edge.journal import render
 from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
 from appliance.reason import REASON_TEXT, Reason
-from tests.readme import fill
+from tests.readme import REFERENCE, fill
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "appliance/DIVERGENCES.md"]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "appliance").glob("*.md"))]
 ONE_PAGE = 70  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
@@ -107,9 +107,11 @@ def test_log_lines_in_readme_are_what_the_program_writes(line: str) -> None:
     assert render(event, when).decode() == f"{line}\n"
 
 
-def test_generated_parts_of_readme_are_up_to_date() -> None:
+def test_generated_parts_of_documents_are_up_to_date() -> None:
     """The tables of reasons and settings are those of the code: python -m tests.readme writes them."""
-    assert fill(README) == README
+    text = REFERENCE.read_text()
+
+    assert fill(text) == text
 
 
 def test_readme_names_every_field_of_the_logs() -> None:
@@ -119,9 +121,11 @@ def test_readme_names_every_field_of_the_logs() -> None:
 
 def test_readme_names_every_field_of_healthz() -> None:
     """Who looks at /healthz at night finds each field in README."""
-    tree = ast.parse((ROOT / "appliance/app.py").read_text())
-    report = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "report")
-    keys = {key.value for node in ast.walk(report) if isinstance(node, ast.Dict) for key in node.keys}
+    keys = set()
+    for module, function in (("app", "report"), ("vitals", "document")):
+        tree = ast.parse((ROOT / f"appliance/{module}.py").read_text())
+        found = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
+        keys |= {key.value for node in ast.walk(found) if isinstance(node, ast.Dict) for key in node.keys}
 
     assert {key for key in keys if f"`{key}`" not in README} == set()
     assert keys >= {"status", "clients", "queue_drops"}

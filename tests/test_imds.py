@@ -132,6 +132,14 @@ def test_no_proxy_is_used(service: MetadataService, monkeypatch: pytest.MonkeyPa
     assert Imds(service.endpoint).identity() == IDENTITY
 
 
+def test_user_data_may_be_absent(service: MetadataService) -> None:
+    """An instance launched without any has none, which is no error."""
+    assert Imds(service.endpoint).user_data() == ""
+
+    service.tree["/latest/user-data"] = "# Settings of discriminat"
+    assert Imds(service.endpoint).user_data() == "# Settings of discriminat"
+
+
 def test_a_path_that_is_not_there_is_none(service: MetadataService) -> None:
     """Optional metadata, such as a spot interruption, is told from an error."""
     service.tree["/latest/meta-data/spot/instance-action"] = '{"action": "stop"}'

@@ -137,3 +137,34 @@ def test_a_value_is_checked_even_where_the_environment_overrides_it() -> None:
     message, _ = refusal("[engine]\nworkers = 99", {"DISCRIMINAT_ENGINE_WORKERS": "2"})
 
     assert message == "[engine] workers is 99"
+
+
+MARK = "# Settings of discriminat; written by Terraform\n"
+
+IN_FILE = '[aws]\nregion = "file"'
+LAYERS = [
+    # user data, variables, and where the region comes from
+    (f'{MARK}[aws]\nregion = "user-data"', {}, "user-data"),
+    (f'{MARK}[aws]\ndeployment = "egress"', {}, "file"),
+    (f'{MARK}[aws]\nregion = "user-data"', {"DISCRIMINAT_AWS_REGION": "variable"}, "variable"),
+    ("#cloud-config\npackages: [nginx]", {}, "file"),
+    ("#!/bin/sh\nregion = 1", {}, "file"),
+    ("", {}, "file"),
+]
+
+
+@pytest.mark.parametrize(("user_data", "environment", "region"), LAYERS)
+def test_layers(user_data: str, environment: dict[str, str], region: str) -> None:
+    """The file is below the user data that is ours, and both are below the environment."""
+    assert parse_settings(IN_FILE, environment, user_data).aws_region == region
+
+
+def test_user_data_of_ours_must_be_understood() -> None:
+    """What somebody asked for and cannot be read is refused, not ignored."""
+    with pytest.raises(SettingsError) as caught:
+        parse_settings("", {}, f"{MARK}[aws]\nregoin = 1")
+    assert caught.value.hint == "did you mean [aws] region?"
+
+    with pytest.raises(SettingsError) as caught:
+        parse_settings("", {}, f"{MARK}[aws")
+    assert caught.value.message.startswith("the user data are not TOML")

@@ -17,28 +17,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import boto3
-import botocore.exceptions
 import botocore.session
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-from botocore.parsers import ResponseParserError
 
 from appliance.address import Ipv4, Network, format_ipv4, parse_ipv4
+from appliance.aws import asking, client_config
 from appliance.errors import AwsError, InvalidAddress
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 
 PAGE: Final = 1000  # items: the most EC2 returns at once
 FILTER_VALUES: Final = 200  # values: the most one filter takes
-CONNECT_TIMEOUT: Final = 5.0  # seconds
-READ_TIMEOUT: Final = 10.0  # seconds
-ATTEMPTS: Final = 4  # requests for one page, the first included
 PREFIX_SCAN: Final = 5.0  # seconds between two readings of all interfaces for the sake of unknown clients
 
 # All that is read of an answer. The rest (tags, attachments, IPv6) is four fifths of what botocore's parser
@@ -47,29 +34,6 @@ WANTED: Final = {
     "NetworkInterface": {"NetworkInterfaceId", "Groups", "PrivateIpAddress", "PrivateIpAddresses", "Ipv4Prefixes"},
     "NetworkInterfacePrivateIpAddress": {"PrivateIpAddress"},
     "SecurityGroup": {"GroupId", "GroupName", "IpPermissionsEgress"},
-}
-
-THROTTLED: Final = {
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "EC2ThrottledException",
-    "TooManyRequestsException",
-    "BandwidthLimitExceeded",
-    "SlowDown",
-}
-FORBIDDEN: Final = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"}
-UNTRUSTED: Final = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
 }
 
 # Where a permission keeps its destinations, and what each of them is called there.
@@ -111,14 +75,8 @@ def connect(region: str, endpoint: str | None = None) -> Any:
         members = model["shapes"][shape]["members"]
         for member in members.keys() - wanted:
             del members[member]
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
-        retries={"mode": "adaptive", "total_max_attempts": ATTEMPTS},
-        user_agent_extra="discriminat",
-    )
     return boto3.Session(botocore_session=session).client(
-        "ec2", region_name=region, endpoint_url=endpoint, config=config
+        "ec2", region_name=region, endpoint_url=endpoint, config=client_config()
     )
 
 
@@ -273,46 +231,9 @@ def _describe(client: Ec2, operation: str, key: str, filters: Sequence[Mapping[s
     Raises:
         AwsError: a page is missing, for the reason that the message gives.
     """
-    try:
-        pages = client.get_paginator(operation).paginate(Filters=filters, PaginationConfig={"PageSize": PAGE})
-        return [item for page in pages for item in page[key]]
-    except KeyError as error:
-        raise AwsError(f"{_action(operation)} answered without {key}") from error
-    except ClientError as error:
-        raise _refused(_action(operation), error) from error
-    except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
-        raise AwsError(
-            f"{_action(operation)}: no credentials",
-            hint="attach an instance profile, and allow this machine to reach its metadata service",
-        ) from error
-    except (botocore.exceptions.ConnectionError, HTTPClientError) as error:
-        raise AwsError(
-            f"{_action(operation)}: EC2 cannot be reached: {error}",
-            hint="the appliance needs a public address and a route to the Internet, or an EC2 interface endpoint",
-        ) from error
-    except (BotoCoreError, ResponseParserError) as error:
-        raise AwsError(f"{_action(operation)}: {error}") from error
-
-
-def _refused(action: str, error: ClientError) -> AwsError:
-    """Return what an error code of EC2 means for the operator."""
-    told = error.response.get("Error", {})
-    code, message = told.get("Code", "unknown"), told.get("Message", "")
-    if code in THROTTLED:
-        return AwsError(
-            f"{action}: throttled by AWS ({code})",
-            hint="something in this account and region asks EC2 too often; the next poll tries again",
-        )
-    if code in FORBIDDEN:
-        return AwsError(f"{action}: not permitted ({code})", hint=f"allow {action} in the role of the appliance")
-    if code in UNTRUSTED:
-        return AwsError(
-            f"{action}: credentials not accepted ({code}): {message}",
-            hint="check the clock of this machine and the trust policy of its role",
-        )
-    return AwsError(f"{action}: {code}: {message}")
-
-
-def _action(operation: str) -> str:
-    """Return the IAM name of a boto3 operation."""
-    return "ec2:" + operation.title().replace("_", "")
+    with asking("ec2", operation) as action:
+        try:
+            pages = client.get_paginator(operation).paginate(Filters=filters, PaginationConfig={"PageSize": PAGE})
+            return [item for page in pages for item in page[key]]
+        except KeyError as error:
+            raise AwsError(f"{action} answered without {key}") from error

@@ -87,6 +87,14 @@ class Imds:
         except (ValueError, KeyError, TypeError, InvalidAddress) as error:
             raise AwsError(f"the metadata service's answer cannot be read: {error!r}", hint=_HINT) from error
 
+    def user_data(self) -> str:
+        """Return the user data that this instance was launched with; empty if there is none.
+
+        Raises:
+            AwsError: the service cannot be reached, or refuses.
+        """
+        return self.get("/latest/user-data") or ""
+
     def get(self, path: str) -> str | None:
         """Return what stands at a path such as `/latest/meta-data/mac`; None if there is no such path.
 

@@ -66,7 +66,6 @@ class Appliance:
         settings: dict[str, dict[str, object]] = {
             "logs": {"directory": str(self.logs), "spool": str(self.directory / "spool")},
             "names": {"nameservers": ["10.0.0.2"]},
-            "health": {"port": HEALTH_PORT},
             "policy": {"poll_interval": 1.0},
         }
         for table, values in (changes or {}).items():
@@ -162,13 +161,13 @@ class Appliance:
 
     # ---- looking at it ----
 
-    def health(self) -> tuple[int, str]:
+    def health(self, port: int = HEALTH_PORT) -> tuple[int, str]:
         """Return status and body of its health page; (0, reason) when it does not answer."""
-        connection = http.client.HTTPConnection(self.address, HEALTH_PORT, timeout=2)
+        connection = http.client.HTTPConnection(self.address, port, timeout=2)
         connection.sock = self.namespace.open_socket()
         connection.sock.settimeout(2)
         try:
-            connection.sock.connect((self.address, HEALTH_PORT))
+            connection.sock.connect((self.address, port))
             connection.request("GET", "/healthz")
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
@@ -201,6 +200,10 @@ class Appliance:
     def config_events(self) -> list[Event]:
         """Events of the config log so far."""
         return _read_events(self.logs / "config.jsonl")
+
+    def metrics(self) -> list[Event]:
+        """Lines of metrics so far."""
+        return _read_events(self.logs / "metrics.jsonl")
 
     def wait_for_event(
         self, matches: Callable[[Event], bool] | None = None, *, timeout: float = 10.0, skip: int = 0, **fields: object

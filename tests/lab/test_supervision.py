@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests import hellos, installed
-from tests.lab.appliance import Appliance
+from tests.lab.appliance import Appliance, ApplianceError
 from tests.lab.lab import Lab, wait_until
+from tests.lab.metadata import Host
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS, conversation, hello, launch, tls
@@ -277,6 +278,53 @@ def test_it_says_what_it_is(firewall: Appliance) -> None:
     """The config log tells how the engine runs; what `make test` starts is what is installed."""
     started = firewall.wait_for_event(cat="appliance", outcome="started")
     assert f"engine {'interpreted' if installed.build() is None else 'compiled'}" in started["reason"]
+
+
+USER_DATA = """# Settings of discriminat; written by a test
+[aws]
+deployment = "egress"
+[health]
+port = 1043
+"""
+
+
+def test_user_data_are_settings(lab: Lab, firewall: Appliance) -> None:
+    """What the launch template says is in force, the port of the health page included; it names the metrics."""
+    here = Host(firewall.instance, firewall.region, user_data=USER_DATA)
+    firewall.stop()
+    lab.metadata.register(firewall.interface, here)
+    try:
+        firewall.start({**SHORT_WAITS, "logs": {"metrics_interval": 0.5}}, wait=False)
+        assert wait_until(lambda: firewall.health(port=1043)[0] == 200, timeout=20)
+        assert firewall.health()[0] == 0
+
+        def ready() -> list[dict[str, object]]:
+            return [line for line in firewall.metrics() if line["Deployment"] == "egress" and line["Ready"] == 1]
+
+        assert wait_until(lambda: bool(ready()), timeout=5)
+        assert ready()[-1]["Zone"] == f"{lab.region}a"
+        assert {name for each in ready()[-1]["_aws"]["CloudWatchMetrics"] for name in each["Dimensions"][0]} == {
+            "Deployment",
+            "Zone",
+        }
+        assert wait_until(lambda: any('"Ready":1' in line for line in lab.log_events("metrics")), timeout=15)
+    finally:
+        lab.metadata.register(firewall.interface, Host(firewall.instance, firewall.region))
+        firewall.stop()
+
+
+def test_user_data_that_cannot_be_understood(lab: Lab, firewall: Appliance) -> None:
+    """What somebody asked for is unknown, so nothing is forwarded, and standard error says why."""
+    firewall.stop()
+    lab.metadata.register(
+        firewall.interface, Host(firewall.instance, firewall.region, user_data=f"{USER_DATA}[helth]\n")
+    )
+    try:
+        with pytest.raises(ApplianceError, match=r"unknown section \[helth\]"):
+            firewall.start(SHORT_WAITS)
+    finally:
+        lab.metadata.register(firewall.interface, Host(firewall.instance, firewall.region))
+        firewall.stop()
 
 
 def test_a_start_that_cannot_work_says_why(lab: Lab, firewall: Appliance) -> None:

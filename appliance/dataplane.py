@@ -1,0 +1,100 @@
+"""The data plane: the kernel's ruleset and its sets, as the policy in force wants them.
+
+Closed first, opened by policy, put back when somebody flushed it. Runs on the supervisor's event loop; nft is called
+from threads. What fails is told, and what is left stays: the engine refuses what policy does not allow, whatever the
+sets say.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+
+from appliance.address import Network
+from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
+from appliance.errors import KernelError
+from appliance.policy.policy import EMPTY_POLICY, Policy
+from appliance.settings import Settings
+
+WITHOUT_NFT_QUEUE = "iptables NFQUEUE rules: this kernel has no nft queue statement"
+
+
+class Dataplane:
+    """Our table in the kernel.
+
+    Args:
+        tell: writes a config event: category, outcome, reason.
+    """
+
+    def __init__(self, tell: Callable[[str, str, str], None]) -> None:
+        self._tell = tell
+        self._netfilter = Netfilter()
+        self.config = NetfilterConfig(clients=(), queues=1, nft_queue=False)
+        self._policy: Policy = EMPTY_POLICY
+        self._today = date.min
+
+    @property
+    def variant(self) -> str:
+        """How packets get to the engine, in words."""
+        return "the nft queue statement" if self.config.nft_queue else WITHOUT_NFT_QUEUE
+
+    async def close(self, settings: Settings) -> None:
+        """Load a ruleset that knows no client.
+
+        Raises:
+            KernelError: it could not be loaded; forwarding was not switched on by us.
+        """
+        self.config = NetfilterConfig(
+            clients=(),
+            queues=1,
+            nft_queue=await asyncio.to_thread(self._netfilter.has_nft_queue),
+            isn_reversed=await asyncio.to_thread(self._netfilter.has_reversed_isn),
+            health_port=settings.health_port,
+        )
+        await asyncio.to_thread(self._netfilter.load, self.config)
+
+    async def load(self, settings: Settings, vpc_networks: tuple[Network, ...]) -> None:
+        """Load the ruleset for the clients of a VPC; its sets are empty until `open`.
+
+        Raises:
+            KernelError: it could not be loaded; the closed one stands.
+        """
+        extra = tuple(map(Network.parse, settings.policy_clients))
+        self.config = replace(
+            self.config,
+            clients=tuple(dict.fromkeys((*vpc_networks, *extra))),
+            queues=settings.engine_workers or min(len(os.sched_getaffinity(0)), QUEUES_MAX),
+            first_queue=settings.engine_first_queue,
+            health_port=settings.health_port,
+        )
+        await asyncio.to_thread(self._netfilter.load, self.config)
+
+    async def open(self, policy: Policy, today: date) -> None:
+        """Make the kernel's sets what policy says on a day."""
+        self._policy, self._today = policy, today
+        clients = policy.clients
+        annotated = [(address, port) for address, client in clients.items() for port in client.ports]
+        see_thru = [
+            address
+            for address, client in clients.items()
+            if client.see_thru is not None and client.see_thru.active(today)
+        ]
+        try:
+            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru)
+        except KernelError as fault:
+            self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
+
+    async def counters(self) -> dict[str, int] | None:
+        """Return what the kernel has counted; None if the ruleset was gone, and has been loaded again."""
+        try:
+            return dict(await asyncio.to_thread(self._netfilter.counters))
+        except KernelError as fault:
+            self._tell("error", "failed", f"the ruleset cannot be read, and is loaded again: {fault.message}")
+        try:
+            await asyncio.to_thread(self._netfilter.load, self.config)
+        except KernelError as again:
+            self._tell("error", "failed", f"the ruleset cannot be loaded: {again.message}")
+            return None
+        await self.open(self._policy, self._today)
+        return None
