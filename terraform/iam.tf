@@ -1,4 +1,6 @@
-# The role of the appliances: what the program calls and nothing else. No right to write in EC2.
+# The role of the appliances: what the program calls and nothing else. No right to change anything in EC2.
+#
+# ARNs are put together here, so that a plan shows the whole policy before anything exists.
 
 data "aws_iam_policy_document" "trust" {
   statement {
@@ -29,13 +31,13 @@ data "aws_iam_policy_document" "role" {
   statement {
     sid       = "WriteLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+    resources = ["arn:${local.partition}:logs:${local.account}:log-group:${local.log_group}:*"]
   }
 
   statement {
     sid       = "ReadPreferences"
     actions   = ["ssm:GetParameter"]
-    resources = [aws_ssm_parameter.preferences.arn]
+    resources = ["arn:${local.partition}:ssm:${local.account}:parameter/${local.parameter}"]
   }
 
   statement {
@@ -43,7 +45,7 @@ data "aws_iam_policy_document" "role" {
     actions = ["autoscaling:CompleteLifecycleAction", "autoscaling:SetInstanceHealth"]
     resources = [
       for name in values(local.names) :
-      "arn:${data.aws_partition.current.partition}:autoscaling:${local.arn_of_account}:autoScalingGroup:*:autoScalingGroupName/${name}"
+      "arn:${local.partition}:autoscaling:${local.account}:autoScalingGroup:*:autoScalingGroupName/${name}"
     ]
   }
 

@@ -12,16 +12,17 @@ data "aws_vpc" "this" {
 
 locals {
   # The product's own names where there is one deployment, and room for others beside it.
-  suffix         = var.name == "discriminat" ? "" : "_${var.name}"
-  log_group      = "discrimiNAT${local.suffix}"
-  parameter      = "DiscrimiNAT${local.suffix}"
-  launch_hook    = "${var.name}-ready"
-  health_port    = 1042
-  names          = { for zone in keys(var.zones) : zone => "${var.name}-${zone}" }
-  vpc_cidrs      = [for each in data.aws_vpc.this.cidr_block_associations : each.cidr_block if each.state == "associated"]
-  client_cidrs   = concat(local.vpc_cidrs, var.preferences.clients)
-  health_cidrs   = length(var.health_check_cidrs) > 0 ? var.health_check_cidrs : local.vpc_cidrs
-  arn_of_account = "${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
+  suffix       = var.name == "discriminat" ? "" : "_${var.name}"
+  log_group    = "discrimiNAT${local.suffix}"
+  parameter    = "DiscrimiNAT${local.suffix}"
+  launch_hook  = "${var.name}-ready"
+  health_port  = 1042
+  names        = { for zone in keys(var.zones) : zone => "${var.name}-${zone}" }
+  vpc_cidrs    = [for each in data.aws_vpc.this.cidr_block_associations : each.cidr_block if each.state == "associated"]
+  client_cidrs = concat(local.vpc_cidrs, var.preferences.clients)
+  health_cidrs = length(var.health_check_cidrs) > 0 ? var.health_check_cidrs : local.vpc_cidrs
+  partition    = data.aws_partition.current.partition
+  account      = "${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}" # as ARNs have it
 }
 
 # ---- the log and the preferences --------------------------------------------------------------------

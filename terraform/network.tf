@@ -1,32 +1,35 @@
 # One network interface for each zone. It outlives the instances: the launch template pins it, so a new instance has the
 # id, the private address, the Elastic IP and the routes of the one before, and needs no right to touch any of them.
+#
+# Ids are taken from the variables, not from the data sources that check them: what is read late, as when a plan is made
+# under a `depends_on`, would count as changed, and the interface would be made anew.
 
 data "aws_subnet" "public" {
   for_each = var.zones
 
   id = each.value.public_subnet_id
-
-  lifecycle {
-    postcondition {
-      condition     = self.vpc_id == var.vpc_id
-      error_message = "The public subnet of ${each.key}, ${self.id}, belongs to ${self.vpc_id}: name a subnet of ${var.vpc_id}."
-    }
-
-    postcondition {
-      condition     = self.availability_zone == each.key
-      error_message = "The public subnet of ${each.key}, ${self.id}, lies in ${self.availability_zone}: name a subnet of ${each.key}, or change the key."
-    }
-  }
 }
 
 resource "aws_network_interface" "this" {
   for_each = var.zones
 
   description       = local.interface_descriptions[each.key]
-  subnet_id         = data.aws_subnet.public[each.key].id
+  subnet_id         = each.value.public_subnet_id
   security_groups   = [aws_security_group.this.id]
   source_dest_check = false
   tags              = merge(var.tags, { Name = local.names[each.key] })
+
+  lifecycle {
+    precondition {
+      condition     = data.aws_subnet.public[each.key].vpc_id == var.vpc_id
+      error_message = "The public subnet of ${each.key}, ${each.value.public_subnet_id}, belongs to ${data.aws_subnet.public[each.key].vpc_id}: name a subnet of ${var.vpc_id}."
+    }
+
+    precondition {
+      condition     = data.aws_subnet.public[each.key].availability_zone == each.key
+      error_message = "The public subnet of ${each.key}, ${each.value.public_subnet_id}, lies in ${data.aws_subnet.public[each.key].availability_zone}: name a subnet of ${each.key}, or change the key."
+    }
+  }
 }
 
 # ---- public addresses -------------------------------------------------------------------------------
@@ -69,7 +72,7 @@ data "aws_network_interfaces" "own" {
 resource "aws_eip_association" "this" {
   for_each = var.zones
 
-  allocation_id        = each.value.eip == null ? aws_eip.this[each.key].id : data.aws_eip.given[each.key].id
+  allocation_id        = each.value.eip == null ? aws_eip.this[each.key].id : each.value.eip.allocation_id
   network_interface_id = aws_network_interface.this[each.key].id
 
   # Never taken from somebody: AWS refuses it too, should the address have been bound since the plan.
@@ -101,27 +104,27 @@ data "aws_route_table" "private" {
   for_each = local.routes
 
   route_table_id = each.value.route_table_id
-
-  lifecycle {
-    postcondition {
-      condition     = self.vpc_id == var.vpc_id
-      error_message = "The route table ${self.id} of ${each.value.zone} belongs to ${self.vpc_id}: name a table of ${var.vpc_id}."
-    }
-
-    postcondition {
-      condition     = length(setintersection(self.associations[*].subnet_id, values(var.zones)[*].public_subnet_id)) == 0
-      error_message = "The route table ${self.id} of ${each.value.zone} is that of an appliance's own subnet, which would have no way out: name the tables of private subnets."
-    }
-  }
 }
 
 # Last of all, so that traffic turns to appliances that filter.
 resource "aws_route" "default" {
   for_each = local.routes
 
-  route_table_id         = data.aws_route_table.private[each.key].id
+  route_table_id         = each.value.route_table_id
   destination_cidr_block = "0.0.0.0/0"
   network_interface_id   = aws_network_interface.this[each.value.zone].id
+
+  lifecycle {
+    precondition {
+      condition     = data.aws_route_table.private[each.key].vpc_id == var.vpc_id
+      error_message = "The route table ${each.value.route_table_id} of ${each.value.zone} belongs to ${data.aws_route_table.private[each.key].vpc_id}: name a table of ${var.vpc_id}."
+    }
+
+    precondition {
+      condition     = length(setintersection(data.aws_route_table.private[each.key].associations[*].subnet_id, values(var.zones)[*].public_subnet_id)) == 0
+      error_message = "The route table ${each.value.route_table_id} of ${each.value.zone} is that of an appliance's own subnet, which would have no way out: name the tables of private subnets."
+    }
+  }
 
   depends_on = [aws_autoscaling_group.this]
 }
