@@ -35,17 +35,22 @@ Resources = dict[str, dict[str, Any]]  # values by address
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Resources]:
-    """The resources that each run of terraform/tests/observability.tftest.hcl made; it has to pass."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What Terraform says while it runs terraform/tests/observability.tftest.hcl: a list of messages."""
     module = Terraform.copy(tmp_path_factory.mktemp("observability"))
     module.init()
-    told = module.test("-json", "-verbose", "-filter=tests/observability.tftest.hcl").out
-    messages = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    done = module.test("-json", "-verbose", "-filter=tests/observability.tftest.hcl", check=False)
+    return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def runs(told: list[dict[str, Any]]) -> dict[str, Resources]:
+    """The values of all resources that each run made, by address."""
     return {
         message["@testrun"]: {
             one["address"]: one["values"] for one in message["test_state"]["root_module"]["resources"]
         }
-        for message in messages
+        for message in told
         if message["type"] == "test_state"
     }
 
@@ -68,6 +73,14 @@ def alarm_names(resources: Resources) -> set[str]:
     ends = {name.removeprefix(f"{DEPLOYMENT}-{zone}-") for name in names for zone in ZONES if f"-{zone}-" in name}
     assert names == {f"{DEPLOYMENT}-{zone}-{end}" for zone in ZONES for end in ends}
     return ends
+
+
+def test_terraforms_own_tests_pass(told: list[dict[str, Any]]) -> None:
+    """Of the alarms: what each variable changes, and what is refused."""
+    complaints = [message["diagnostic"]["detail"] or message["@message"] for message in told if "diagnostic" in message]
+
+    assert complaints == []
+    assert told[-1]["test_summary"]["status"] == "pass"
 
 
 # ---- metrics ----
