@@ -63,7 +63,7 @@ class Settings:
     logs_backups: int = _setting(4, "rotated files kept of each log", least=0, most=100)
     logs_cloudwatch: bool = _setting(default=True, help_text="ship the logs to CloudWatch Logs")
     logs_group: str = _setting("discrimiNAT", "CloudWatch log group; Terraform owns it")
-    logs_metrics_interval: float = _setting(60.0, "seconds between two lines of metrics; 0: none", least=0, most=3600)
+    logs_metrics_interval: float = _setting(60.0, "seconds between two lines of metrics; 0: none", least=0, most=60)
     logs_spool: str = _setting("/var/lib/discriminat/spool", "where logs wait while CloudWatch is away")
     logs_spool_octets: int = _setting(256 * 1024 * 1024, "octets of the spool; the oldest go first", least=65536)
     health_port: int = _setting(1042, "TCP port of GET /healthz", least=1, most=65535)
