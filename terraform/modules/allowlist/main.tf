@@ -1,14 +1,14 @@
 # From names to rules.
 #
 # AWS takes 255 characters in a rule's description, and refuses two rules of a group with the same protocol, port and
-# destination. The appliance takes 0.0.0.0/0, /1, /2, ... /32 for anywhere, so that there are 33 descriptions for a port.
+# destination. The appliance takes 0.0.0.0/0, /1, /2, ... /32 for anywhere, so that a port can have 33 descriptions.
 #
-# Which description a name goes to must hang on the other names as little as possible: filled up one after the other,
-# one name more would push names on from each to the next, and while AWS is told of it some would be in neither. So each
-# name has a number, from its hash, and goes to the rule with that number modulo 1, or 2, or 4, ...: the smallest power
-# of two with which the names of the same remainder fit together. Put otherwise: one description holds all, until it
-# is full; then its names part into two by the next bit of their numbers, and all other descriptions stay as they are.
-# The order of the names plays no part. The price is that descriptions are about two thirds full.
+# Which of them a name goes to should hang on the other names as little as possible. Were they filled one after the
+# other, a name more would push names on from each to the next, and while AWS is being told, some would be in neither.
+# So each name has a number, from its hash, and goes where its remainder says: modulo 1, or 2, or 4, ..., whichever is
+# the first with which all names of the same remainder fit together. Put otherwise: one description holds all names
+# until it is full; then they part in two by the next bit of their numbers, and all other descriptions stay as they are.
+# The order of the names plays no part. The price: descriptions are about two thirds full.
 
 locals {
   description_max = 255                                  # characters, EC2 API, IpRange
@@ -42,14 +42,15 @@ locals {
     if contains(names[*].protocol, protocol)
   ]) }
 
-  # Where each name goes: "443" => ["443/2/0", "443/4/1", "443/4/3"].
+  # Where the names of each port go: "443" => ["443/2/0", "443/4/1", "443/4/3"].
   filled = { for port, bins in { for index, name in local.names : name.port => [
     for bin in local.paths[index] : bin if length(local.descriptions[bin]) <= local.description_max
   ][0]... } : port => distinct(bins) }
 
-  # The remainder is the mask, so that a description keeps its rule; no two of a port have the same. What has none, or
-  # too great a one, which takes more than 32 descriptions or long names, gets the masks that are left. The least
-  # remainder counts as 0: AWS enforces the mask literally, and 0.0.0.0/0 has to be among them.
+  # The remainder is the mask, so that a description keeps its rule while others part; no two remainders of a port are
+  # the same. The least of them counts as 0: AWS enforces the mask literally, and 0.0.0.0/0 has to be among them. Names
+  # with a rule of their own have no remainder, and of those above 32 there is no mask; they get the masks that are left.
+  # What finds none is refused in outputs.tf.
   remainders = { for port, bins in local.filled : port => {
     for bin in bins : bin => tonumber(split("/", bin)[2]) if try(tonumber(split("/", bin)[2]) <= 32, false)
   } }

@@ -1,5 +1,6 @@
 # `tls` and `ssh` are two variables and not one object: Terraform drops an attribute that an object type does not
 # know, so that `tsl = {...}` would grant nothing and say nothing. An argument that a module does not know is an error.
+# Their validations are the same, for a validation may look at its own variable only; names.tf has what they share.
 
 variable "security_group_id" {
   description = "Security Group that gets the egress rules. It must not have `egress` blocks of its own: Terraform would take turns removing one and the other."
