@@ -119,7 +119,7 @@ def identify(environ: dict[str, Any]) -> tuple[str, str]:
 
 
 def render_error(service: str, action: str, trouble: Trouble) -> tuple[str, str, bytes]:
-    """Return status line, content type and body of an error as EC2 or a JSON service words it."""
+    """Return status line, content type and body of an error as EC2, Auto Scaling or a JSON service words it."""
     if service == "ec2":
         status, code, text = {
             Trouble.THROTTLE: ("503 Service Unavailable", "RequestLimitExceeded", "Request limit exceeded."),
@@ -131,12 +131,16 @@ def render_error(service: str, action: str, trouble: Trouble) -> tuple[str, str,
         }.get(trouble, ("500 Internal Server Error", "InternalError", "An internal error has occurred"))
         errors = f"<Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors>"
         return status, "text/xml", f"<Response>{errors}<RequestID>lab</RequestID></Response>".encode()
+    denied = f"User is not authorized to perform: {service}:{action} because no identity-based policy allows it"
+    if service == "autoscaling":
+        status, code, text = {
+            Trouble.THROTTLE: ("400 Bad Request", "Throttling", "Rate exceeded"),
+            Trouble.DENY: ("403 Forbidden", "AccessDenied", denied),
+        }.get(trouble, ("500 Internal Server Error", "InternalFailure", "the service is unavailable"))
+        error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error>"
+        return status, "text/xml", f"<ErrorResponse>{error}<RequestId>lab</RequestId></ErrorResponse>".encode()
     status, code, text = {
         Trouble.THROTTLE: ("400 Bad Request", "ThrottlingException", "Rate exceeded"),
-        Trouble.DENY: (
-            "400 Bad Request",
-            "AccessDeniedException",
-            f"User is not authorized to perform: {service}:{action} because no identity-based policy allows it",
-        ),
+        Trouble.DENY: ("400 Bad Request", "AccessDeniedException", denied),
     }.get(trouble, ("500 Internal Server Error", "ServiceUnavailableException", "the service is unavailable"))
     return status, "application/x-amz-json-1.1", json.dumps({"__type": code, "message": text}).encode()

@@ -2,11 +2,11 @@
 
 import base64
 import json
+import socket
 import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab.lab import Lab
 from tests.terraform.deployment import NAME, ROOT_DEVICE, Deployment
-from tests.terraform.terraform import Terraform
+from tests.terraform.terraform import Terraform, aws
 
 BIGGER_DISK = "root_volume = { size_gib = 10 }"  # reaches the launch template
 
@@ -272,12 +272,39 @@ def answering(lab: Lab, prefix: str) -> Iterator[None]:
         thread.join()
 
 
-def test_two_deployments_live_side_by_side(deployment: Deployment, tmp_path: Path) -> None:
-    """One of another name in the same account and region takes nothing of the first one's, and goes without it."""
-    other = Terraform.copy(tmp_path, "examples/one-zone", deployment.vpc.environment)
-    other.init()
+@pytest.fixture(scope="module")
+def other(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """examples/one-zone, not yet applied, in the same account and region; its AWS API has the lab's bad days."""
+    lab = deployment.lab
+    listener = socket.create_server(("127.0.0.1", 0))
+    environment = aws(f"http://127.0.0.1:{listener.getsockname()[1]}", lab.region)
+    lab.emulator.serve(listener)
+    made = Terraform.copy(tmp_path_factory.mktemp("other"), "examples/one-zone", environment)
+    made.init()
+    return made
+
+
+def test_what_an_apply_left_half_made_the_next_one_finishes(deployment: Deployment, other: Terraform) -> None:
+    """AWS refuses in the middle; once it does not, the same command makes all, and has nothing left to do."""
+    lab = deployment.lab
+    with lab.trouble("autoscaling", "deny", "CreateAutoScalingGroup"):
+        failed = other.apply(check=False, region=lab.region)
+    assert "autoscaling:CreateAutoScalingGroup" in failed.complaint
+
+    with answering(lab, "one-zone"):
+        other.apply(region=lab.region)
+
+    plan = other.plan(region=lab.region)
+    assert not plan.changes, plan.out
+
+
+def test_two_deployments_live_side_by_side(deployment: Deployment, other: Terraform) -> None:
+    """One of another name takes nothing of the first one's, and goes without it."""
     with answering(deployment.lab, "one-zone"):
         other.apply(region=deployment.lab.region)
+    plan = deployment.vpc.plan(**deployment.variables)
+    assert not plan.changes, plan.out
+
     other.destroy(region=deployment.lab.region)
 
     plan = deployment.vpc.plan(**deployment.variables)
