@@ -2,7 +2,7 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-LAB := $(wildcard tests/lab tests/netns)
+LAB := $(wildcard tests/lab tests/netns tests/terraform)
 BUILD := build/engine
 
 # Where the lab, the demo and the benchmark find the program as it is installed (tests/installed.py).
@@ -35,12 +35,21 @@ $(BUILD)/.ready: setup.py pyproject.toml $(shell find appliance -type f -not -na
 .PHONY: build
 build: setup $(BUILD)/.ready ## the program as it is installed, its engine compiled, in build/engine
 
+# Terraform's providers, before the tests enter an enclosure without Internet; says so where there is no Terraform.
+.PHONY: plugins
+plugins: setup
+	@$(PYTHON) -m tests.terraform.plugins
+
 .PHONY: demo
 demo: build ## a VPC in network namespaces, the appliance in it, and what it lets through
 	@$(PYTHON) -m tests.demo $(ARGS)
 
+.PHONY: demo-terraform
+demo-terraform: build plugins ## the same, with VPC, groups and appliances made by `terraform apply`
+	@$(PYTHON) -m tests.demo --terraform $(ARGS)
+
 .PHONY: test
-test: build ## everything: lint, unit, property, lab
+test: build plugins ## everything: lint, unit, property, lab, Terraform
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: test-unit
@@ -49,7 +58,11 @@ test-unit: setup ## all but the lab: no root, no namespaces
 
 .PHONY: test-lab
 test-lab: build ## the lab alone: the real program, real packets
-	@$(PYTHON) -m pytest $(LAB) $(ARGS)
+	@$(PYTHON) -m pytest $(filter-out tests/terraform,$(LAB)) $(ARGS)
+
+.PHONY: test-terraform
+test-terraform: build plugins ## the Terraform module alone: plans, and the real provider against the emulator
+	@$(PYTHON) -m pytest tests/terraform $(ARGS)
 
 .PHONY: lint
 lint: setup ## ruff and mypy, as `make test` runs them

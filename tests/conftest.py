@@ -1,7 +1,8 @@
 """What holds for every test.
 
 A unit test opens no socket and starts no program unless it is marked so: what touches the machine
-belongs to the lab (`tests/lab`, `tests/netns`). In continuous integration a skipped test is a failed one.
+belongs to the lab (`tests/lab`, `tests/netns`, `tests/terraform`). In continuous integration a skipped test is a
+failed one.
 """
 
 import os
@@ -14,7 +15,7 @@ import hypothesis
 import pytest
 
 HERE = Path(__file__).parent
-LAB = (HERE / "lab", HERE / "netns")
+LAB = (HERE / "lab", HERE / "netns", HERE / "terraform")
 
 # `fast` is for every run; `HYPOTHESIS_PROFILE=deep make test-unit` is for a night or a doubt. No
 # deadline: the time that an example takes says more about a shared machine than about the code.

@@ -4,21 +4,31 @@ import argparse
 import json
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.demo.applied import applied_stage
 from tests.demo.report import Report
 from tests.demo.scenarios import scenarios
 from tests.demo.stage import Stage
 from tests.lab import enclosure
 from tests.lab.appliance import ApplianceError
 from tests.lab.lab import Lab
+from tests.terraform import plugins
+from tests.terraform.terraform import TerraformError
 
 
 def main() -> int:
     """Play all scenarios and report."""
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what came of each scenario there as well")
+    parser.add_argument(
+        "--terraform", action="store_true", help="let Terraform make the VPC, the groups and the appliance"
+    )
     arguments = parser.parse_args()
+    if arguments.terraform and (obstacle := plugins.obstacle()):
+        sys.stderr.write(f"demo: error: {obstacle}\n")
+        return 1
     if obstacle := enclosure.obstacle():
         told = obstacle.splitlines()[-1].removeprefix("enclosure: error: ")
         sys.stderr.write(f"demo: error: no network namespaces can be made here: {told}\n")
@@ -27,8 +37,14 @@ def main() -> int:
     report = Report(sys.stdout)
     report.say("A VPC in network namespaces; curl, openssl, ssh and Python behind the real appliance.\n")
     began = time.monotonic()
-    with Lab.start() as lab:
-        stage = Stage.set_up(lab)
+    with ExitStack() as stack:
+        if arguments.terraform:
+            report.say("terraform apply of terraform/examples/three-zones, and of the groups below ...\n")
+            lab = stack.enter_context(Lab.without_vpc())
+            stage = stack.enter_context(applied_stage(lab))
+        else:
+            lab = stack.enter_context(Lab.start())
+            stage = Stage.set_up(lab)
         report.groups(stage)
         ready = time.monotonic()
         report.head()
@@ -64,5 +80,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except ApplianceError as fault:
         sys.exit(f"demo: error: the appliance did not do as it was told: {fault}")
+    except TerraformError as fault:
+        sys.exit(f"demo: error: {fault}")
     except KeyboardInterrupt:
         sys.exit(130)

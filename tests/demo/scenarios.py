@@ -60,7 +60,7 @@ def security_groups(today: date) -> dict[str, list[Rule]]:
     }
 
 
-INGRESS = {"web": (egress("icmp", (3, 3), "10.0.0.0/16"),)}  # type 3, code 3: port unreachable
+INGRESS = {"web": (egress("icmp", (3, 3), "10.0.0.0/8"),)}  # type 3, code 3: port unreachable
 
 WORKLOADS = {"web": "web", "app": "app", "audit": "audit", "lapsed": "lapsed", "bare": "bare", NEWCOMER: "web"}
 

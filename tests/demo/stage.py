@@ -20,7 +20,7 @@ from tests.demo.scenarios import (
     Scenario,
     security_groups,
 )
-from tests.lab.appliance import Event
+from tests.lab.appliance import Appliance, Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group
 from tests.lab.servers import Connection, Server
@@ -86,8 +86,10 @@ class Stage:
     """Use `Stage.set_up()`; then `play` scenarios, then `close_down`."""
 
     lab: Lab
+    appliance: Appliance
     servers: dict[str, list[Server]]
     groups: dict[str, Group]
+    subnet: str = "private-a"
     workloads: dict[str, Workload] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # of the whole, found by close_down
@@ -95,37 +97,29 @@ class Stage:
     @classmethod
     def set_up(cls, lab: Lab) -> Self:
         """Return a stage with everything on it, and the appliance healthy."""
-        internet = lab.internet
-        servers = {
-            API: [internet.tls(API), internet.http(API, address=internet.address(API))],
-            RETRY: [internet.tls(RETRY, curve="secp384r1")],
-            OLD: [internet.tls(OLD, oldest="TLSv1", newest="TLSv1")],
-            FILES: [internet.tls(FILES)],
-            GIT: [internet.ssh(GIT)],
-            OTHER_GIT: [internet.ssh(OTHER_GIT)],
-            ELSEWHERE: [internet.tls(ELSEWHERE)],
-        }
-        for name in (API, ELSEWHERE):
-            servers[name].append(internet.udp(name, address=internet.address(name)))
         today = datetime.now(UTC).date()
         groups = {
             name: lab.security_group(name, *rules, ingress=INGRESS.get(name, ()))
             for name, rules in security_groups(today).items()
         }
-        stage = cls(lab, servers, groups)
-        for name in WORKLOADS:
-            if name != NEWCOMER:
-                stage.launch(name)
+        stage = cls(lab, lab.appliance, open_servers(lab), groups)
+        stage.launch_all()
         lab.appliance.start()
         return stage
 
+    def launch_all(self) -> None:
+        """Launch every workload but the one that comes late."""
+        for name in WORKLOADS:
+            if name != NEWCOMER:
+                self.launch(name)
+
     def launch(self, name: str) -> None:
         """Launch a workload in its Security Group."""
-        self.workloads[name] = self.lab.workload(name, groups=[self.groups[WORKLOADS[name]]])
+        self.workloads[name] = self.lab.workload(name, groups=[self.groups[WORKLOADS[name]]], subnet=self.subnet)
 
     def play(self, scenario: Scenario) -> Outcome:
         """Return what came of a scenario."""
-        appliance, servers = self.lab.appliance, self.servers[scenario.server]
+        appliance, servers = self.appliance, self.servers[scenario.server]
         edited = self._edit(scenario) if scenario.description else None
         if scenario.client not in self.workloads:
             self.launch(scenario.client)
@@ -154,7 +148,7 @@ class Stage:
 
     def _edit(self, scenario: Scenario) -> float:
         """Edit the client's Security Group, wait until the appliance says so, and return when the edit was made."""
-        appliance = self.lab.appliance
+        appliance = self.appliance
         before = len(appliance.config_events())
         self.lab.edit_rule(self.groups[scenario.client], description=scenario.description)
         edited = time.monotonic()
@@ -163,7 +157,7 @@ class Stage:
 
     def close_down(self) -> None:
         """Stop the appliance, and look whether all it wrote was expected."""
-        appliance = self.lab.appliance
+        appliance = self.appliance
         said = appliance.said()
         if (status := appliance.stop()) != 0:
             self.faults.append(f"the appliance ended with status {status}")
@@ -177,7 +171,24 @@ class Stage:
 
     def flow_lines(self) -> list[str]:
         """Return the flow log, as it is on the appliance's disk."""
-        return (self.lab.appliance.logs / "flow.jsonl").read_text().splitlines()
+        return (self.appliance.logs / "flow.jsonl").read_text().splitlines()
+
+
+def open_servers(lab: Lab) -> dict[str, list[Server]]:
+    """Start the servers outside, and return them by name."""
+    internet = lab.internet
+    servers = {
+        API: [internet.tls(API), internet.http(API, address=internet.address(API))],
+        RETRY: [internet.tls(RETRY, curve="secp384r1")],
+        OLD: [internet.tls(OLD, oldest="TLSv1", newest="TLSv1")],
+        FILES: [internet.tls(FILES)],
+        GIT: [internet.ssh(GIT)],
+        OTHER_GIT: [internet.ssh(OTHER_GIT)],
+        ELSEWHERE: [internet.tls(ELSEWHERE)],
+    }
+    for name in (API, ELSEWHERE):
+        servers[name].append(internet.udp(name, address=internet.address(name)))
+    return servers
 
 
 def _is_one_record(stream: bytes) -> bool:

@@ -20,11 +20,17 @@
 
     with lab.plain_nat(): ...                                  # the same host, the kernel's NAT instead
 
+A VPC that somebody else makes, such as Terraform (tests/terraform/deployment.py):
+
+    lab = Lab.without_vpc()
+    with Fleet(lab) as fleet: ...                              # an appliance for each instance of an Auto Scaling group
+
 Everything runs in an enclosure that takes the lab with it when it ends, SIGKILL included. `pytest tests/lab` enters
 one by itself; anything else is started as
 
     python tests/lab/enclosure.py COMMAND...        or calls tests.lab.enclosure.ensure() first
 
 Modules: lab (verbs), workload, appliance; internet, servers, authority (the outside); fabric, fabric_rules,
-vpc_state (AWS's network); emulator, moto_gaps, switchboard, metadata (AWS's APIs); namespaces, enclosure (Linux).
+vpc_state (AWS's network); emulator, moto_gaps, moto_launch, moto_autoscaling, switchboard, metadata (AWS's APIs);
+fleet (appliances that Auto Scaling launches); namespaces, enclosure (Linux).
 """

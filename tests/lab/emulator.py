@@ -26,6 +26,7 @@ from tests.lab.switchboard import Switchboard, identify
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 _READING = ("Describe", "Get", "List")
+_LAUNCHING = "DescribeAutoScalingGroups"  # looks for what a group lacks, and launches it: moto_autoscaling.py
 
 
 class _QuietHandler(MotoRequestHandler):
@@ -42,7 +43,7 @@ class Emulator:
         close_gaps()
         moto_api_backend.reset()  # moto's state belongs to the process: begin with an empty account
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._on_change: Callable[[], None] = lambda: None
+        self._followers: list[Callable[[], None]] = []
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._servers: list[BaseWSGIServer] = []
         self.switchboard = Switchboard(self._serve_request, self._changed)
@@ -51,8 +52,8 @@ class Emulator:
         self._listen(loopback, self._serve_request)
 
     def follow(self, on_change: Callable[[], None]) -> None:
-        """Call this after each request that may have changed EC2's state, and each switch of a trouble."""
-        self._on_change = on_change
+        """Call this too after each request that may have changed EC2's state, and each switch of a trouble."""
+        self._followers.append(on_change)
 
     def serve(self, listener: socket.socket) -> None:
         """Serve on a listening socket too, with the switchboard's troubles."""
@@ -76,7 +77,8 @@ class Emulator:
             server.server_close()
 
     def _changed(self) -> None:
-        self._on_change()
+        for follower in self._followers:
+            follower()
 
     def _listen(self, listener: socket.socket, application: Any) -> None:
         host, port = listener.getsockname()
@@ -91,7 +93,7 @@ class Emulator:
     def _serve_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         service, action = identify(environ)
         answer = list(self._moto(environ, start_response))
-        if service == "ec2" and not action.startswith(_READING):
+        if service in ("ec2", "autoscaling") and (not action.startswith(_READING) or action == _LAUNCHING):
             self._changed()
         return answer
 

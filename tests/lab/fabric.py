@@ -109,10 +109,12 @@ class Fabric:
             self.sync()
 
     def unplug(self, interface: str) -> None:
-        """Forget an interface whose host is gone."""
+        """Take an interface from its host; another one may have it then."""
         with self._lock:
-            self._devices.pop(interface, None)
+            device = self._devices.pop(interface, "")
             self.sync()
+            if device:
+                self.namespace.ip(f"link delete {device}")
 
     @contextmanager
     def paused(self) -> Iterator[None]:

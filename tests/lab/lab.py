@@ -68,6 +68,8 @@ class Lab:
         self.region: str = self.ec2.meta.region_name
         self.subnets: dict[str, str] = {}  # name -> id
         self.route_tables: dict[str, str] = {}  # subnet's name -> id
+        self.resolver = RESOLVERS[0]
+        self.log_group = LOG_GROUP
         self.workloads: dict[str, Workload] = {}
         self.appliances: dict[str, Appliance] = {}
         self._groups = 0
@@ -85,6 +87,19 @@ class Lab:
             mtu: octets, of the VPC's links (9001 on AWS; the Internet has 1500).
             directory: for keys, settings and logs; by default one that goes with the enclosure.
         """
+        lab = cls.without_vpc(mtu=mtu, directory=directory)
+        with lab.fabric.paused():
+            lab._make_vpc()
+        lab.add_appliance("appliance", "public-a", APPLIANCE_ADDRESS)
+        with lab.fabric.paused():
+            for name in SUBNETS:
+                if name.startswith("private"):
+                    lab.route_default(name, lab.appliance)
+        return lab
+
+    @classmethod
+    def without_vpc(cls, *, mtu: int = MTU, directory: Path | None = None) -> Self:
+        """Return a running lab of which only the Internet and the AWS API are there, for `adopt`."""
         if not enclosure.inside():
             raise enclosure.EnclosureError("the lab runs inside an enclosure: python tests/lab/enclosure.py COMMAND")
         directory = directory or Path(tempfile.mkdtemp(prefix="lab-", dir="/run"))
@@ -97,13 +112,6 @@ class Lab:
             lab_emulator = emulator.result()
         lab = cls(directory, lab_emulator, internet, fabric)
         lab._serve(names)
-        with fabric.paused():
-            lab._make_vpc()
-        lab.add_appliance("appliance", "public-a", APPLIANCE_ADDRESS)
-        with fabric.paused():
-            for name in SUBNETS:
-                if name.startswith("private"):
-                    lab.route_default(name, lab.appliance)
         return lab
 
     def _serve(self, names: dict[str, Record]) -> None:
@@ -122,14 +130,33 @@ class Lab:
         self.names = Names(names)
 
     def _make_vpc(self) -> None:
-        self.vpc = self.ec2.create_vpc(CidrBlock=NETWORK)["Vpc"]["VpcId"]
-        self.emulator.follow(self.fabric.sync)
-        self.fabric.attach(self.state, self.emulator.switchboard.refused)
+        self._follow(self.ec2.create_vpc(CidrBlock=NETWORK)["Vpc"]["VpcId"])
         self.gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
         self.ec2.attach_internet_gateway(InternetGatewayId=self.gateway, VpcId=self.vpc)
         for name, (network, zone) in SUBNETS.items():
             self.add_subnet(name, network, zone)
         self.logs.create_log_group(logGroupName=LOG_GROUP)
+
+    def adopt(self, vpc: str) -> None:
+        """Obey a VPC that somebody else makes through the AWS API; its subnets go by their Name tags.
+
+        Hosts in it ask the resolver at 169.254.169.253: that at the VPC's third address is for 10.0.0.0/16 alone.
+        """
+        self.resolver = RESOLVERS[1]
+        self._follow(vpc)
+        self.fabric.sync()
+        self.find_subnets()
+
+    def find_subnets(self) -> None:
+        """Look again what subnets there are."""
+        for each in self.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [self.vpc]}])["Subnets"]:
+            names = [tag["Value"] for tag in each.get("Tags", []) if tag["Key"] == "Name"]
+            self.subnets[names[0] if names else each["SubnetId"]] = each["SubnetId"]
+
+    def _follow(self, vpc: str) -> None:
+        self.vpc = vpc
+        self.emulator.follow(self.fabric.sync)
+        self.fabric.attach(self.state, self.emulator.switchboard.refused)
 
     def state(self) -> VpcState:
         """Return what the AWS API says now."""
@@ -198,6 +225,22 @@ class Lab:
                 self.ec2.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[rule.permission()])
         return group
 
+    def group(self, id: str) -> Group:
+        """Return a Security Group that somebody else made, with the egress rules that name CIDR blocks."""
+        described = self.ec2.describe_security_groups(GroupIds=[id])["SecurityGroups"][0]
+        rules = [
+            Rule(
+                each["IpProtocol"],
+                each.get("FromPort", -1),
+                each.get("ToPort", -1),
+                at["CidrIp"],
+                at.get("Description", ""),
+            )
+            for each in described["IpPermissionsEgress"]
+            for at in each["IpRanges"]
+        ]
+        return Group(id, described["GroupName"], rules)
+
     def add_rule(self, group: Group, rule: Rule) -> None:
         """Add an egress rule."""
         self.ec2.authorize_security_group_egress(GroupId=group.id, IpPermissions=[rule.permission()])
@@ -263,7 +306,7 @@ class Lab:
         assert self.fabric.state is not None
         interface = self.fabric.state.interfaces[id]
         namespace = Namespace(name, environment=environment)
-        namespace.use_resolver(RESOLVERS[0])
+        namespace.use_resolver(self.resolver)
         self.fabric.plug(interface, namespace)
         workload = Workload(name, namespace, id, interface.addresses)
         workload.ssh_options = self.internet.ssh_options
@@ -331,7 +374,7 @@ class Lab:
         """Return the messages of a CloudWatch Logs stream of the appliance's log group; none when there is none."""
         try:
             pages = self.logs.get_paginator("filter_log_events").paginate(
-                logGroupName=LOG_GROUP, logStreamNames=[stream]
+                logGroupName=self.log_group, logStreamNames=[stream]
             )
             return [each["message"] for page in pages for each in page["events"]]
         except self.logs.exceptions.ResourceNotFoundException:

@@ -39,6 +39,7 @@ class Host:
     instance: str
     region: str
     role: str = ROLE
+    type: str = "c7gn.medium"
     user_data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -148,7 +149,7 @@ def render_tree(state: VpcState, interface: Interface, host: Host) -> Tree:
     ]
     meta: Tree = {
         "instance-id": host.instance,
-        "instance-type": "c7gn.medium",
+        "instance-type": host.type,
         "local-ipv4": interface.addresses[0],
         "mac": interface.mac,
         "placement": {"availability-zone": zone, "region": host.region},
@@ -163,7 +164,7 @@ def render_tree(state: VpcState, interface: Interface, host: Host) -> Tree:
         "accountId": state.owner,
         "availabilityZone": zone,
         "instanceId": host.instance,
-        "instanceType": "c7gn.medium",
+        "instanceType": host.type,
         "privateIp": interface.addresses[0],
         "region": host.region,
     }

@@ -2,7 +2,8 @@
 
     close_gaps()      once per process, before the emulator serves
 
-Each function names the AWS behaviour it brings. The patches reach into private classes, so the version of moto is
+Each function names the AWS behaviour it brings; what it takes to launch an instance is in moto_launch.py, what an
+Auto Scaling group does in moto_autoscaling.py. The patches reach into private classes, so the version of moto is
 pinned; a gap that moto closes itself makes its function here superfluous, not wrong.
 
 Source: EC2 and CloudWatch Logs API references; measured against moto 5.2.5.
@@ -11,7 +12,10 @@ Source: EC2 and CloudWatch Logs API references; measured against moto 5.2.5.
 import functools
 import ipaddress
 import itertools
+import json
 import re
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +28,9 @@ from moto.ec2.responses import EC2Response
 from moto.logs.exceptions import InvalidParameterException
 
 from tests.lab.fabric_rules import PUBLIC_POOL
+from tests.lab.moto_autoscaling import close_autoscaling_gaps
+from tests.lab.moto_launch import close_launch_gaps
+from tests.lab.moto_patch import wrap
 
 DESCRIPTION = re.compile(r"[0-9A-Za-z_ .:/()#,@\[\]+=&;{}!$*-]{0,255}")
 SUBNET_RESERVED = 4  # first addresses of a subnet that AWS keeps
@@ -52,21 +59,9 @@ def close_gaps() -> None:
     _find_any_private_address()
     _give_public_addresses()
     _limit_log_batches()
-
-
-def _wrap(owner: Any, name: str) -> Callable[[Callable[..., Any]], None]:
-    """Replace a method by `wrapper(original, self, ...)`."""
-
-    def install(wrapper: Callable[..., Any]) -> None:
-        original = getattr(owner, name)
-
-        @functools.wraps(original)
-        def method(self: Any, *arguments: Any, **options: Any) -> Any:
-            return wrapper(original, self, *arguments, **options)
-
-        setattr(owner, name, method)
-
-    return install
+    _keep_query_definitions()
+    close_launch_gaps()
+    close_autoscaling_gaps()
 
 
 def _check_descriptions() -> None:
@@ -89,9 +84,9 @@ def _check_descriptions() -> None:
         return original(self)
 
     for direction in ("ingress", "egress"):
-        _wrap(EC2Response, f"authorize_security_group_{direction}")(checked)
-        _wrap(EC2Response, f"update_security_group_rule_descriptions_{direction}")(checked)
-    _wrap(EC2Response, "modify_security_group_rules")(checked)
+        wrap(EC2Response, f"authorize_security_group_{direction}")(checked)
+        wrap(EC2Response, f"update_security_group_rule_descriptions_{direction}")(checked)
+    wrap(EC2Response, "modify_security_group_rules")(checked)
 
 
 def _list_in_pages() -> None:
@@ -110,7 +105,7 @@ def _list_in_pages() -> None:
                 page["NextToken"] = str(start + size)
             return ActionResult(page)
 
-        _wrap(EC2Response, action)(paged)
+        wrap(EC2Response, action)(paged)
 
 
 def _give_free_addresses() -> None:
@@ -126,7 +121,7 @@ def _give_free_addresses() -> None:
             private = next(str(host) for host in hosts if str(host) not in taken)
         return original(self, subnet, private, *rest, **options)
 
-    _wrap(interfaces.NetworkInterfaceBackend, "create_network_interface")(free)
+    wrap(interfaces.NetworkInterfaceBackend, "create_network_interface")(free)
 
 
 def _delegate_prefixes() -> None:
@@ -151,9 +146,9 @@ def _delegate_prefixes() -> None:
         eni.ipv4_prefixes[:] = [each for each in eni.ipv4_prefixes if each["Ipv4Prefix"] not in gone]
         return original(self)
 
-    _wrap(EC2Response, "create_network_interface")(created)
-    _wrap(EC2Response, "assign_private_ip_addresses")(assigned)
-    _wrap(EC2Response, "unassign_private_ip_addresses")(unassigned)
+    wrap(EC2Response, "create_network_interface")(created)
+    wrap(EC2Response, "assign_private_ip_addresses")(assigned)
+    wrap(EC2Response, "unassign_private_ip_addresses")(unassigned)
 
 
 def _find_any_private_address() -> None:
@@ -164,7 +159,7 @@ def _find_any_private_address() -> None:
             return [item["PrivateIpAddress"] for item in self.private_ip_addresses]
         return original(self, name, method)
 
-    _wrap(interfaces.NetworkInterface, "get_filter_value")(found)
+    wrap(interfaces.NetworkInterface, "get_filter_value")(found)
 
 
 def _give_public_addresses() -> None:
@@ -192,4 +187,31 @@ def _limit_log_batches() -> None:
             )
         return original(self)
 
-    _wrap(logs.LogsResponse, "put_log_events")(limited)
+    wrap(logs.LogsResponse, "put_log_events")(limited)
+
+
+def _keep_query_definitions() -> None:
+    """PutQueryDefinition, DescribeQueryDefinitions and DeleteQueryDefinition of CloudWatch Logs."""
+
+    def kept(self: Any) -> dict[str, dict[str, Any]]:
+        definitions: dict[str, dict[str, Any]] = self.logs_backend.__dict__.setdefault("query_definitions", {})
+        return definitions
+
+    def put(self: Any) -> str:
+        id = self._get_param("queryDefinitionId") or str(uuid.uuid4())
+        known = {key: self._get_param(key) for key in ("name", "queryString", "logGroupNames")}
+        written = {"queryDefinitionId": id, "lastModified": int(time.time() * 1000)}
+        kept(self)[id] = written | {key: value for key, value in known.items() if value}
+        return json.dumps({"queryDefinitionId": id})
+
+    def describe(self: Any) -> str:
+        prefix = self._get_param("queryDefinitionNamePrefix") or ""
+        found = [each for each in kept(self).values() if each["name"].startswith(prefix)]
+        return json.dumps({"queryDefinitions": found})
+
+    def delete(self: Any) -> str:
+        return json.dumps({"success": kept(self).pop(self._get_param("queryDefinitionId"), None) is not None})
+
+    logs.LogsResponse.put_query_definition = put  # type: ignore[attr-defined]
+    logs.LogsResponse.describe_query_definitions = describe  # type: ignore[attr-defined]
+    logs.LogsResponse.delete_query_definition = delete  # type: ignore[attr-defined]

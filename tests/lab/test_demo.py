@@ -1,26 +1,19 @@
 """The demo comes out as it says: what a user can do, as `make demo` shows it."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.demo.playing import play
 from tests.demo.scenarios import scenarios
 
-ROOT = Path(__file__).parents[2]
 TITLES = [scenario.title for scenario in scenarios(lambda: Path("not used here"))]
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What `python -m tests.demo` reports; it runs in this enclosure, with a lab of its own."""
-    path = tmp_path_factory.mktemp("demo") / "demo.json"
-    command = [sys.executable, "-m", "tests.demo", "--json", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
-    assert path.exists(), done.stdout[-4000:] + done.stderr[-4000:]
-    return {**json.loads(path.read_text()), "status": done.returncode, "output": done.stdout}
+    return play(tmp_path_factory.mktemp("demo") / "demo.json")
 
 
 @pytest.mark.parametrize("title", TITLES)

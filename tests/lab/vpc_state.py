@@ -88,9 +88,12 @@ class VpcState:
 
 
 def read_state(ec2: Any, vpc: str) -> VpcState:
-    """Return the present state of a VPC, from the Describe calls any AWS client has."""
+    """Return the present state of a VPC, from the Describe calls any AWS client has; nothing is in one that is gone."""
     here = [{"Name": "vpc-id", "Values": [vpc]}]
-    described = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
+    found = ec2.describe_vpcs(Filters=here)["Vpcs"]
+    if not found:
+        return VpcState(vpc, networks=(), owner="", subnets={}, groups={}, interfaces={})
+    described = found[0]
     tables = ec2.describe_route_tables(Filters=here)["RouteTables"]
     interfaces = _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", here)
     groups = _pages(ec2, "describe_security_groups", "SecurityGroups", here)

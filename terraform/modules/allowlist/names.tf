@@ -1,0 +1,31 @@
+# What is accepted as a port and as a name: what appliance/policy/fqdn.py accepts, if a description has room for it.
+# A test holds the two against each other.
+
+locals {
+  # 1 to 65535
+  port = "^(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+
+  # What inet_aton() takes for the last part of an address.
+  number = "(?:[0-9]+|0[xX][0-9a-fA-F]*)"
+
+  # All that can be wrong with a name; the first that matches is told. What matches none is a name. Upper and lower
+  # case are spelled out, for (?i) would take two letters outside ASCII for a k and an s.
+  name_faults = [
+    { pattern = "^\\.?$", advice = "is empty: write the name that is missing" },
+    { pattern = "[^\\x00-\\x7f]", advice = "has a character outside ASCII: write an internationalised name as DNS does, with labels that begin with xn--" },
+    { pattern = "^(?i:discriminat):", advice = "is an annotation: write the names alone, the annotation is written here" },
+    { pattern = "[*?]", advice = "is a pattern, and wildcards are not supported yet: list each name that is needed" },
+    { pattern = "://", advice = "is a URL: write the name alone" },
+    { pattern = "^${local.number}(?:\\.${local.number})+(?:/[0-9]*)?$|^\\[?[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*\\]?(?:/[0-9]*)?$", advice = "is an address: write the name that clients connect to" },
+    { pattern = ":", advice = "has a port: write the name alone, under its port" },
+    { pattern = "/", advice = "has a path: write the name alone" },
+    { pattern = "[,;+& ]", advice = "is more than one name, or has a space: write each name as an item of its own" },
+    { pattern = "[^A-Za-z0-9_.-]", advice = "has a character that no name has: write letters, digits, '-', '_' and '.'" },
+    { pattern = "^\\.|\\.\\.", advice = "has an empty label: write one dot between two labels, and none in front" },
+    { pattern = "[^.]{64}", advice = "has a label of more than 63 characters: correct it, for DNS knows none" },
+    { pattern = "(?:^|\\.)-|-(?:\\.|$)", advice = "has a label that begins or ends with '-': correct it" },
+    { pattern = "^[^.]+\\.?$", advice = "is a single label: write the full name, such as api.example.com" },
+    { pattern = "\\.${local.number}\\.?$", advice = "ends in a number: write the full name, for no top-level domain is one" },
+    { pattern = "^.{239}(?:[^.]$|..)", advice = "has more than the 239 characters that a description has room for: find a shorter name of that server" },
+  ]
+}
