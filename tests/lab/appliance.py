@@ -111,6 +111,7 @@ class Appliance:
             "AWS_ENDPOINT_URL": f"http://{API['']}",
             "AWS_ENDPOINT_URL_EC2": f"http://{API['ec2']}",
             "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": f"http://{API['logs']}",
+            "AWS_ENDPOINT_URL_SSM": f"http://{API['ssm']}",
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             "HOME": str(self.directory),

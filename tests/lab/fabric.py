@@ -26,7 +26,12 @@ from tests.lab.vpc_state import Interface, VpcState
 
 RESOLVERS = ("10.0.0.2", "169.254.169.253")
 METADATA = "169.254.169.254"
-API = {"": "169.254.169.250", "ec2": "169.254.169.248", "logs": "169.254.169.249"}  # service -> its endpoint
+API = {  # service -> its endpoint
+    "": "169.254.169.250",
+    "ec2": "169.254.169.248",
+    "logs": "169.254.169.249",
+    "ssm": "169.254.169.247",
+}
 GATEWAY_SIDE = "192.0.0.1"
 
 RULE_VPC = 100  # priorities of routing rules: first the interfaces' own addresses,

@@ -12,7 +12,7 @@
                                     | on its loopback
                 10.0.0.2, 169.254.169.253   the VPC's resolver: `lab.names`
                 169.254.169.254             instance metadata: `lab.metadata`
-                169.254.169.248 - 250       the AWS API: `lab.ec2`, `lab.logs`; bad days: `lab.trouble`
+                169.254.169.247 - 250       the AWS API: `lab.ec2`, `lab.logs`, `lab.ssm`; bad days: `lab.trouble`
 
 Packets of private subnets go workload -> fabric -> appliance -> fabric -> Internet, over the appliance's single
 interface. The whole of it must run in an enclosure (enclosure.py), whose end is the lab's end.
@@ -64,6 +64,7 @@ class Lab:
         self.fabric = fabric
         self.ec2 = emulator.client("ec2")
         self.logs = emulator.client("logs")
+        self.ssm = emulator.client("ssm")
         self.region: str = self.ec2.meta.region_name
         self.subnets: dict[str, str] = {}  # name -> id
         self.route_tables: dict[str, str] = {}  # subnet's name -> id
@@ -365,7 +366,7 @@ class Lab:
 
     @contextmanager
     def trouble(self, service: str, trouble: Trouble | str, *actions: str) -> Iterator[None]:
-        """Give an AWS service ("ec2", "logs") a bad day for the duration of a block; see switchboard.Trouble."""
+        """Give an AWS service ("ec2", "logs", "ssm") a bad day for the duration of a block; see switchboard.Trouble."""
         with self.emulator.switchboard.trouble(service, Trouble(trouble), *actions):
             yield
 
