@@ -112,7 +112,7 @@ class Deployment:
         """Return the Security Groups of the workloads, by the name the example gives them."""
         if not self._groups:
             self.workloads.init()
-            self.workloads.apply(vpc_id=self.lab.vpc)
+            self.workloads.apply(region=self.lab.region, vpc_id=self.lab.vpc)
             ids = self.workloads.outputs()["security_group_ids"]
             self._groups = {name: self.lab.group(id) for name, id in ids.items()}
         return self._groups
@@ -120,7 +120,7 @@ class Deployment:
     def destroy(self) -> None:
         """Take all away again, the workloads first."""
         if self._groups:
-            self.workloads.destroy(vpc_id=self.lab.vpc)
+            self.workloads.destroy(region=self.lab.region, vpc_id=self.lab.vpc)
         self.vpc.destroy(**self.variables)
 
     def close(self) -> None:
