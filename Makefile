@@ -1,6 +1,7 @@
 # `make` prints the targets. Each sets up what it needs first: nothing is installed twice.
 
 VENV := .venv
+CHECKOV := .venv-checkov
 PYTHON := $(VENV)/bin/python
 LAB := $(wildcard tests/lab tests/netns tests/terraform)
 BUILD := build/engine
@@ -49,7 +50,7 @@ demo-terraform: build plugins ## the same, with VPC, groups and appliances made 
 	@$(PYTHON) -m tests.demo --terraform $(ARGS)
 
 .PHONY: test
-test: build plugins ## everything: lint, unit, property, lab, Terraform
+test: build plugins $(CHECKOV)/.ready ## everything: lint, unit, property, lab, Terraform
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: test-unit
@@ -61,7 +62,7 @@ test-lab: build ## the lab alone: the real program, real packets
 	@$(PYTHON) -m pytest $(filter-out tests/terraform,$(LAB)) $(ARGS)
 
 .PHONY: test-terraform
-test-terraform: build plugins ## the Terraform module alone: plans, and the real provider against the emulator
+test-terraform: build plugins $(CHECKOV)/.ready ## the Terraform module alone: plans, and the real provider against the emulator
 	@$(PYTHON) -m pytest tests/terraform $(ARGS)
 
 .PHONY: lint
@@ -70,6 +71,14 @@ lint: setup ## ruff and mypy, as `make test` runs them
 	@$(VENV)/bin/ruff format --quiet --check
 	@$(VENV)/bin/mypy --no-error-summary
 
+.PHONY: checkov
+checkov: $(CHECKOV)/.ready ## checkov over the Terraform module, as `make test` runs it
+	@$(CHECKOV)/bin/checkov -d terraform --framework terraform --quiet --compact --skip-download
+
+$(CHECKOV)/.ready: tests/setup.sh | packages
+	@tests/setup.sh checkov $(CHECKOV)
+	@touch $@
+
 .PHONY: bench
 bench: build ## connections per second and throughput, beside plain NAT, HAProxy and Squid
 	@tests/setup.sh packages bench
@@ -77,5 +86,5 @@ bench: build ## connections per second and throughput, beside plain NAT, HAProxy
 
 .PHONY: clean
 clean: ## remove what make made; system packages stay
-	@rm -rf $(VENV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	@rm -rf $(VENV) $(CHECKOV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "role" {
-  # checkov:skip=CKV_AWS_356:EC2's Describe actions and Session Manager's know no resources
+  # "*" where it stands: EC2's Describe actions and Session Manager's know no resources
   statement {
     sid       = "ReadPolicy"
     actions   = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"]

@@ -103,7 +103,6 @@ locals {
 }
 
 resource "aws_launch_template" "this" {
-  # checkov:skip=CKV_AWS_88:the interface is given; its public address is the Elastic IP
   for_each = var.zones
 
   name                   = local.names[each.key]

@@ -28,8 +28,6 @@ locals {
 # ---- the log and the preferences --------------------------------------------------------------------
 
 resource "aws_cloudwatch_log_group" "this" {
-  # checkov:skip=CKV_AWS_158:CloudWatch encrypts every log group; a key of one's own is log.kms_key_arn
-  # checkov:skip=CKV_AWS_338:kept for a year unless log.retention_days says otherwise
   name              = local.log_group
   retention_in_days = var.log.retention_days
   kms_key_id        = var.log.kms_key_arn
@@ -38,7 +36,6 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_ssm_parameter" "preferences" {
   # checkov:skip=CKV2_AWS_34:preferences are no secret, and a plan should show what changes in them
-  # checkov:skip=CKV_AWS_337:the same
   name           = local.parameter
   description    = "Preferences of the discriminat deployment ${var.name}"
   type           = "String"

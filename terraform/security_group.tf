@@ -3,7 +3,6 @@
 
 resource "aws_security_group" "this" {
   # checkov:skip=CKV_AWS_382:the appliance is the way out, and itself decides what leaves
-  # checkov:skip=CKV2_AWS_5:it is on the network interfaces
   name_prefix = "${var.name}-"
   description = "Appliances of the discriminat deployment ${var.name}"
   vpc_id      = var.vpc_id

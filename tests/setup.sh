@@ -5,6 +5,7 @@
 #   tests/setup.sh packages bench     and those of the benchmark
 #   tests/setup.sh missing [bench]    print them, one a line, and install nothing
 #   tests/setup.sh venv DIRECTORY     make or bring up to date the virtual environment
+#   tests/setup.sh checkov DIRECTORY  the same for checkov, whose own needs are many, in one of its own
 #
 # For Debian 12 and 13 and Ubuntu 24.04. Silent when there is nothing to do. Nothing is installed
 # that is there already in any form, whoever put it there, and no service is started or left
@@ -32,6 +33,7 @@ unshare : util-linux
 /usr/include/stdio.h : libc6-dev
 /usr/include/libnetfilter_queue/libnetfilter_queue.h : libnetfilter-queue-dev
 '
+CHECKOV=3.3.30
 BENCH_NEEDS='
 haproxy : haproxy
 iperf3 : iperf3
@@ -165,9 +167,16 @@ make_venv() { # directory
         --constraint requirements-dev.txt --editable '.[dev]' || fail "pip failed" "its message is above"
 }
 
+make_checkov() { # directory
+    echo "installing checkov $CHECKOV in $1"
+    quietly "$(find_python)" -m venv --clear "$1" || fail "venv failed" "its message is above"
+    quietly "$1/bin/python" -m pip install --disable-pip-version-check "checkov==$CHECKOV" || fail "pip failed" "its message is above"
+}
+
 case ${1:-} in
     packages) install_packages "${@:2}" ;;
     missing) missing "${@:2}" ;;
     venv) make_venv "${2:?directory}" ;;
+    checkov) make_checkov "${2:?directory}" ;;
     *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac
