@@ -19,7 +19,19 @@ ROOT = Path(__file__).parents[1]
 # Of the modules that setup.py compiles: they touch nothing but the core.
 CORE = (
     *("address", "client_hello", "decision", "engine", "event", "flow", "fqdn", "gate", "holding", "http"),
-    *("inspection", "ip", "reach", "reader", "server_hello", "server_name", "sniff", "ssh", "stream", "tls"),
+    *(
+        "inspection",
+        "ip",
+        "preferences",
+        "reach",
+        "reader",
+        "server_hello",
+        "server_name",
+        "sniff",
+        "ssh",
+        "stream",
+        "tls",
+    ),
     *("tls_record", "waiting"),
 )
 

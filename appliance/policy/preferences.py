@@ -7,6 +7,7 @@
 - An absent key has its default. An unknown one is ignored, with a warning.
 - What cannot be understood changes nothing: a bad value leaves the one before it, a text that is not such a document
   leaves them all. Each fault is reported with what to write.
+- To a worker they travel as JSON values: a network is a compiled object, which cannot be unpickled.
 
 Everything here is pure.
 """
@@ -90,6 +91,9 @@ class Preferences:
         """The see-thru grant to every client that is known."""
         return None if self.see_thru is None else SeeThruGrant(self.see_thru, PROFILE)
 
+    def __reduce__(self) -> "tuple[Callable[[dict[str, object]], Preferences], tuple[dict[str, object]]]":
+        return _restore, (_write(self),)
+
 
 DEFAULTS = Preferences()
 _FIELDS = {row.name: row for row in dataclasses.fields(Preferences)}
@@ -140,8 +144,7 @@ def parse_preferences(text: str, previous: Preferences) -> tuple[Preferences, tu
     more = len(problems) - PROBLEMS_MAX
     if more > 0:
         problems[PROBLEMS_MAX:] = [Problem("", "", f"{more} more faults", "correct these first")]
-    construct: Callable[..., Preferences] = Preferences  # each value has been read by its field's kind
-    return construct(**values), tuple(problems)
+    return _construct(values), tuple(problems)
 
 
 def _read_document(text: str) -> tuple[Mapping[str, object], list[Problem]]:
@@ -200,8 +203,22 @@ def diff_preferences(old: Preferences, new: Preferences) -> Iterator[Change]:
 
 def state_preferences(preferences: Preferences) -> str:
     """Return all of the preferences in one line."""
-    values = {name: _kind(row).write(getattr(preferences, name)) for name, row in _FIELDS.items()}
-    return ", ".join(f"{name}: {_show(value)}" for name, value in values.items())
+    return ", ".join(f"{name}: {_show(value)}" for name, value in _write(preferences).items())
+
+
+def _write(preferences: Preferences) -> dict[str, object]:
+    """Return the values as JSON has them."""
+    return {name: _kind(row).write(getattr(preferences, name)) for name, row in _FIELDS.items()}
+
+
+def _restore(written: dict[str, object]) -> Preferences:
+    """Return the preferences that were written like this."""
+    return _construct({name: _kind(_FIELDS[name]).read(value) for name, value in written.items()})
+
+
+def _construct(values: Mapping[str, object]) -> Preferences:
+    construct: Callable[..., Preferences] = Preferences  # each value has been read by its field's kind
+    return construct(**values)
 
 
 def preferences_schema() -> dict[str, object]:
