@@ -35,7 +35,27 @@ def render_settings() -> str:
     return f"```toml\n{describe_settings().strip()}\n```"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"reasons": render_reasons, "settings": render_settings}
+def render_preferences() -> str:
+    """Return the table of preferences, from their schema."""
+    properties: dict[str, dict[str, Any]] = preferences_schema()["properties"]["%default"]["properties"]  # type: ignore[index]
+    rows = [
+        f"| `{key}` | {_values(schema)} | `{json.dumps(schema['default'])}` | {schema['description']} |"
+        for key, schema in properties.items()
+    ]
+    return "\n".join(["| Key | Values | Default | |", "| --- | --- | --- | --- |", *rows])
+
+
+def _values(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    return {"date": '`"YYYY-MM-DD"`, `null`', "": "a list of texts"}[schema.get("format", "")]
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "reasons": render_reasons,
+    "settings": render_settings,
+    "preferences": render_preferences,
+}
 
 
 def render_schema() -> str:
