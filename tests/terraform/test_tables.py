@@ -1,0 +1,31 @@
+"""The module's README says what the module is: its inputs, its outputs, its rights, and that its links lead somewhere."""
+
+import re
+
+from tests.readme import fill
+from tests.terraform.tables import MODULE, README, TABLES, blocks
+
+
+def test_tables_are_up_to_date() -> None:
+    """Inputs and outputs are those of the code: python -m tests.terraform.tables writes them."""
+    text = README.read_text()
+
+    assert fill(text, TABLES) == text
+    assert len(blocks("variable", "variables.tf")) == (MODULE / "variables.tf").read_text().count('\nvariable "')
+    assert len(blocks("output", "outputs.tf")) == (MODULE / "outputs.tf").read_text().count('output "')
+
+
+def test_every_right_is_explained() -> None:
+    """Each statement of the role's policy has a line, and no line is about one that is not there."""
+    role = (MODULE / "iam.tf").read_text().partition('"aws_iam_policy_document" "role"')[2]
+    explained = README.read_text().partition("## What the role may do")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"^\| `(\w+)` \|", explained, re.M)) == set(re.findall(r'sid += "(\w+)"', role))
+
+
+def test_links_lead_somewhere() -> None:
+    """Each relative link names a file of the repository."""
+    for document in (README, MODULE / "ALARMS.md"):
+        targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", document.read_text())
+
+        assert [target for target in targets if not (MODULE / target).exists()] == []
