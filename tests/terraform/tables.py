@@ -15,14 +15,18 @@ MODULE = Path(__file__).parents[2] / "terraform"
 README = MODULE / "README.md"
 
 BLOCK = r'^{kind} "(?P<name>[a-z_]+)" {{\n(?P<body>.*?)^}}'
-DESCRIPTION = re.compile(r'^  description = (?:"(?P<line>(?:[^"\\]|\\.)*)"|<<-EOT\n(?P<lines>.*?)^  EOT)', re.M | re.S)
-DEFAULT = re.compile(r"^  default +=", re.M)
+DESCRIPTION = re.compile(
+    r'^  description = (?:"(?P<line>(?:[^"\\]|\\.)*)"|<<-EOT\n(?P<lines>.*?)^  EOT)', re.MULTILINE | re.DOTALL
+)
+DEFAULT = re.compile(r"^  default +=", re.MULTILINE)
 
 
 def blocks(kind: str, file: str) -> dict[str, str]:
     """Return the bodies of a kind of block (`variable`, `output`) in a file of the module, by name."""
     text = (MODULE / file).read_text()
-    return {found["name"]: found["body"] for found in re.finditer(BLOCK.format(kind=kind), text, re.M | re.S)}
+    return {
+        found["name"]: found["body"] for found in re.finditer(BLOCK.format(kind=kind), text, re.MULTILINE | re.DOTALL)
+    }
 
 
 def description(body: str) -> str:

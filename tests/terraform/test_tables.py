@@ -1,4 +1,4 @@
-"""The module's README says what the module is: its inputs, its outputs, its rights, and that its links lead somewhere."""
+"""The README of the Terraform module says what the module is: inputs, outputs, rights; and its links lead somewhere."""
 
 import re
 
@@ -22,7 +22,7 @@ def test_every_right_is_explained() -> None:
 
     sids = {*re.findall(r'sid += "(\w+)"', role), *re.findall(r'\? \["(\w+)"\] : \[\]', role)}
 
-    assert set(re.findall(r"^\| `(\w+)` \|", explained, re.M)) == sids
+    assert set(re.findall(r"^\| `(\w+)` \|", explained, re.MULTILINE)) == sids
     assert len(sids) == 5
 
 
