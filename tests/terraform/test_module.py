@@ -10,6 +10,7 @@ from tests.terraform.tables import MODULE, blocks
 from tests.terraform.terraform import Terraform
 
 EXAMPLES = sorted(path.name for path in (MODULE / "examples").iterdir())
+EFFECTS = "tests/module.tftest.hcl"
 REFUSALS = "tests/refusals.tftest.hcl"
 
 
@@ -48,6 +49,23 @@ def test_what_is_wrong_is_refused_at_plan(module: Terraform) -> None:
     said = module.test(f"-filter={REFUSALS}").out
 
     assert re.search(r"(\d+) passed, 0 failed", said), said[-3000:]
+
+
+def test_every_variable_does_something(module: Terraform) -> None:
+    """What is given arrives, and what is not given has its default."""
+    said = module.test(f"-filter={EFFECTS}").out
+
+    assert re.search(r"(\d+) passed, 0 failed", said), said[-3000:]
+
+
+def test_every_variable_and_output_is_tested() -> None:
+    """A new variable is set in some run, and a new output is asserted."""
+    text = (MODULE / EFFECTS).read_text()
+
+    assert [
+        name for name in blocks("variable", "variables.tf") if not re.search(rf"^ +{name} +=", text, re.MULTILINE)
+    ] == []
+    assert [name for name in blocks("output", "outputs.tf") if f"output.{name}" not in text] == []
 
 
 def test_every_validation_has_a_refusal() -> None:

@@ -1,0 +1,242 @@
+# What each variable does, and what every deployment has, with a mocked AWS.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_data {
+  target = data.aws_subnet.public["eu-west-2a"]
+  values = { vpc_id = "vpc-0a1b2c3d4e5f60718", availability_zone = "eu-west-2a" }
+}
+
+override_data {
+  target = data.aws_subnet.public["eu-west-2b"]
+  values = { vpc_id = "vpc-0a1b2c3d4e5f60718", availability_zone = "eu-west-2b" }
+}
+
+override_resource {
+  target = aws_network_interface.this["eu-west-2a"]
+  values = { id = "eni-0a0a0a0a0a0a0a0a0" }
+}
+
+override_resource {
+  target = aws_network_interface.this["eu-west-2b"]
+  values = { id = "eni-0b0b0b0b0b0b0b0b0" }
+}
+
+variables {
+  vpc_id = "vpc-0a1b2c3d4e5f60718"
+  zones = {
+    eu-west-2a = { public_subnet_id = "subnet-0a0a0a0a0a0a0a0a0", private_route_table_ids = ["rtb-0a0a0a0a0a0a0a0a0"] }
+    eu-west-2b = { public_subnet_id = "subnet-0b0b0b0b0b0b0b0b0", private_route_table_ids = ["rtb-0b0b0b0b0b0b0b0b0", "rtb-0c0c0c0c0c0c0c0c0"] }
+  }
+}
+
+run "as_it_comes" {
+  assert {
+    condition     = output.network_interface_ids == { eu-west-2a = "eni-0a0a0a0a0a0a0a0a0", eu-west-2b = "eni-0b0b0b0b0b0b0b0b0" }
+    error_message = "Each zone has an interface."
+  }
+  assert {
+    condition     = alltrue([for each in aws_network_interface.this : !each.source_dest_check])
+    error_message = "An appliance forwards what is not its own."
+  }
+  assert {
+    condition     = aws_network_interface.this["eu-west-2b"].subnet_id == "subnet-0b0b0b0b0b0b0b0b0"
+    error_message = "The interface is in the public subnet of its zone."
+  }
+  assert {
+    condition     = output.public_ips == { eu-west-2a = "203.0.113.9", eu-west-2b = "203.0.113.9" }
+    error_message = "Without eip each zone gets an address."
+  }
+  assert {
+    condition = { for each in aws_route.default : each.route_table_id => each.network_interface_id... } == {
+      rtb-0a0a0a0a0a0a0a0a0 = ["eni-0a0a0a0a0a0a0a0a0"]
+      rtb-0b0b0b0b0b0b0b0b0 = ["eni-0b0b0b0b0b0b0b0b0"]
+      rtb-0c0c0c0c0c0c0c0c0 = ["eni-0b0b0b0b0b0b0b0b0"]
+    }
+    error_message = "Each private table leads to the interface of its zone."
+  }
+  assert {
+    condition     = alltrue([for each in aws_route.default : each.destination_cidr_block == "0.0.0.0/0"])
+    error_message = "The routes are default routes."
+  }
+  assert {
+    condition     = output.autoscaling_group_names == { eu-west-2a = "discriminat-eu-west-2a", eu-west-2b = "discriminat-eu-west-2b" }
+    error_message = "Each zone has a group."
+  }
+  assert {
+    condition     = alltrue([for each in aws_autoscaling_group.this : each.min_size == 1 && each.max_size == 1])
+    error_message = "An interface is on one instance."
+  }
+  assert {
+    condition     = alltrue([for each in aws_autoscaling_group.this : one(each.initial_lifecycle_hook).default_result == "ABANDON"])
+    error_message = "A launch that does not filter is given up."
+  }
+  assert {
+    condition     = alltrue([for each in aws_autoscaling_group.this : one(one(each.instance_refresh).preferences).min_healthy_percentage == 0])
+    error_message = "The old instance goes first."
+  }
+  assert {
+    condition     = alltrue([for zone, each in aws_launch_template.this : one(each.network_interfaces).network_interface_id == output.network_interface_ids[zone]])
+    error_message = "The launch template pins the interface."
+  }
+  assert {
+    condition = alltrue([for each in aws_launch_template.this :
+      one(each.metadata_options).http_tokens == "required" && one(each.metadata_options).http_put_response_hop_limit == 1
+    ])
+    error_message = "IMDSv2, for the host alone."
+  }
+  assert {
+    condition = alltrue([for each in aws_launch_template.this :
+      one(one(each.block_device_mappings).ebs).volume_type == "gp3" && tobool(one(one(each.block_device_mappings).ebs).encrypted) && one(one(each.block_device_mappings).ebs).volume_size == 8
+    ])
+    error_message = "The disk is gp3, encrypted, and of 8 GiB."
+  }
+  assert {
+    condition     = alltrue([for each in aws_launch_template.this : each.key_name == null && each.image_id == "ami-0a1b2c3d4e5f60718" && each.instance_type == "t4g.small"])
+    error_message = "The image that was found, the default type, no key pair."
+  }
+  assert {
+    condition     = strcontains(base64decode(aws_launch_template.this["eu-west-2a"].user_data), "auto_scaling_group = \"discriminat-eu-west-2a\"")
+    error_message = "The program is told its group."
+  }
+  assert {
+    condition     = output.log_group_name == "discrimiNAT" && output.preferences_parameter_name == "DiscrimiNAT"
+    error_message = "One deployment has the product's own names."
+  }
+  assert {
+    condition     = output.log_group_arn == "arn:aws:logs:eu-west-2:111122223333:log-group:mocked" && output.role_arn == "arn:aws:iam::111122223333:role/mocked"
+    error_message = "ARNs are those of the log group and of the role."
+  }
+  assert {
+    condition     = output.security_group_id == "sg-0a1b2c3d4e5f60718"
+    error_message = "The Security Group is that of the appliances."
+  }
+  assert {
+    condition     = length(output.alarm_arns) == 16
+    error_message = "Each zone has its eight alarms."
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.this.retention_in_days == 365 && aws_cloudwatch_log_group.this.kms_key_id == null
+    error_message = "The log is kept for a year, under CloudWatch's key."
+  }
+  assert {
+    condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
+      "%default" = { flow_log_verbosity = "full", see_thru = null, ech = "deny", clients = [] }
+    }
+    error_message = "The safe preferences."
+  }
+  assert {
+    condition     = tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 0]) == tolist([tolist(["10.0.0.0/16", "100.64.0.0/16"])]) && tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 1042]) == tolist([tolist(["10.0.0.0/16", "100.64.0.0/16"])])
+    error_message = "Both networks of the VPC may come in and probe; one that it had before may not."
+  }
+  assert {
+    condition     = local.image_names == ["discriminat-0.1.0-arm64"]
+    error_message = "The image of this version is looked up by its exact name."
+  }
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == null && !contains(data.aws_iam_policy_document.role.statement[*].sid, "SessionManager")
+    error_message = "No boundary, no shell."
+  }
+}
+
+run "with_everything_given" {
+  variables {
+    name          = "egress"
+    instance_type = "c7i.large"
+    zones = {
+      eu-west-2a = {
+        public_subnet_id        = "subnet-0a0a0a0a0a0a0a0a0"
+        private_route_table_ids = ["rtb-0a0a0a0a0a0a0a0a0"]
+        eip                     = { allocation_id = "eipalloc-0a0a0a0a0a0a0a0a0" }
+      }
+    }
+    ami                      = { owner = "444455556666", name = "ours", version = "1.2", auto_update = true }
+    root_volume              = { size_gib = 20, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/disk" }
+    preferences              = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"] }
+    log                      = { retention_days = 30, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/logs" }
+    health_check_cidrs       = ["10.0.9.0/24"]
+    permissions_boundary_arn = "arn:aws:iam::111122223333:policy/boundary"
+    session_manager          = true
+    tags                     = { team = "network" }
+    alarms                   = { enabled = false }
+  }
+
+  override_data {
+    target = data.aws_ec2_instance_type.this
+    values = { supported_architectures = ["x86_64"] }
+  }
+
+  override_data {
+    target = data.aws_ami.this
+    values = { id = "ami-00000000000000001", architecture = "x86_64", root_device_name = "/dev/sda1", block_device_mappings = [] }
+  }
+
+  assert {
+    condition     = output.log_group_name == "discrimiNAT_egress" && output.preferences_parameter_name == "DiscrimiNAT_egress"
+    error_message = "Another name has names of its own."
+  }
+  assert {
+    condition     = output.autoscaling_group_names == { eu-west-2a = "egress-eu-west-2a" } && length(output.alarm_arns) == 0
+    error_message = "One zone, one group, and no alarm where none is wanted."
+  }
+  assert {
+    condition     = length(aws_eip.this) == 0 && output.public_ips == { eu-west-2a = "198.51.100.7" }
+    error_message = "The given address is used, and none is made."
+  }
+  assert {
+    condition     = local.image_names == ["ours-1.2-x86_64", "ours-1.2.*-x86_64"] && data.aws_ami_ids.this.owners == tolist(["444455556666"])
+    error_message = "The newest of 1.2 for the architecture of the type."
+  }
+  assert {
+    condition = (
+      aws_launch_template.this["eu-west-2a"].image_id == "ami-00000000000000001"
+      && aws_launch_template.this["eu-west-2a"].instance_type == "c7i.large"
+      && one(aws_launch_template.this["eu-west-2a"].block_device_mappings).device_name == "/dev/sda1"
+    )
+    error_message = "What is launched is what was chosen."
+  }
+  assert {
+    condition = (
+      one(one(aws_launch_template.this["eu-west-2a"].block_device_mappings).ebs).volume_size == 20
+      && one(one(aws_launch_template.this["eu-west-2a"].block_device_mappings).ebs).kms_key_id == "arn:aws:kms:eu-west-2:111122223333:key/disk"
+    )
+    error_message = "The disk is as given."
+  }
+  assert {
+    condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
+      "%default" = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"] }
+    }
+    error_message = "The preferences arrive."
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.this.retention_in_days == 30 && aws_cloudwatch_log_group.this.kms_key_id == "arn:aws:kms:eu-west-2:111122223333:key/logs"
+    error_message = "The log is kept as given."
+  }
+  assert {
+    condition     = tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 0]) == tolist([tolist(["10.0.0.0/16", "10.9.0.0/16", "100.64.0.0/16"])]) && tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 1042]) == tolist([tolist(["10.0.9.0/24"])])
+    error_message = "Clients of elsewhere may come in, and the probes from where they are."
+  }
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::111122223333:policy/boundary" && contains(data.aws_iam_policy_document.role.statement[*].sid, "SessionManager")
+    error_message = "The boundary and the shell."
+  }
+  assert {
+    condition     = aws_network_interface.this["eu-west-2a"].tags == tomap({ team = "network", Name = "egress-eu-west-2a" })
+    error_message = "The tags arrive."
+  }
+}
+
+run "with_a_pinned_image" {
+  command = plan
+
+  variables {
+    ami = { id = "ami-0a1b2c3d4e5f60718" }
+  }
+
+  assert {
+    condition     = contains([for filter in data.aws_ami_ids.this.filter : filter.values if filter.name == "image-id"], toset(["ami-0a1b2c3d4e5f60718"]))
+    error_message = "The image is asked for by its id."
+  }
+}
