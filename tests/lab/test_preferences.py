@@ -265,7 +265,7 @@ def test_the_settings_count_where_no_parameter_is_named(lab: Lab, firewall: Appl
 def test_other_client_networks_are_filtered_too(lab: Lab, firewall: Appliance) -> None:
     """Such as a CIDR block that the VPC got after the start; without a reload, so that flows go on."""
     server = lab.internet.tls("pods.prefs.test")
-    lab.add_subnet("pods-b", "100.65.1.0/24")
+    lab.add_subnet("pods-b", "100.70.1.0/24")
     lab.route_default("pods-b", lab.appliance)
     lab.set_groups(lab.appliance, [lab.security_group("nat", egress("-1", None), ingress=(egress("-1", None),))])
     pod = launch(lab, "pod-b", tls(server.name), subnet="pods-b")
@@ -273,15 +273,15 @@ def test_other_client_networks_are_filtered_too(lab: Lab, firewall: Appliance) -
     assert server.connections == []
     rules = firewall.namespace.run("nft", "--handle", "list", "chain", "inet", "discriminat", "forward").stdout
 
-    with preferred(lab, clients=["100.65.0.0/16"]):
-        assert "100.65.0.0/16" in kernels(lab, "clients")
+    with preferred(lab, clients=["100.70.0.0/16"]):
+        assert "100.70.0.0/16" in kernels(lab, "clients")
         assert pod.curl(f"https://{server.name}/").json["client"] == firewall.public
         allowed(lab, server)
         assert (
             rules == firewall.namespace.run("nft", "--handle", "list", "chain", "inet", "discriminat", "forward").stdout
         )
 
-    assert "100.65.0.0/16" not in kernels(lab, "clients")
+    assert "100.70.0.0/16" not in kernels(lab, "clients")
     assert not pod.curl(f"https://{server.name}/", timeout=1).ok
 
 
