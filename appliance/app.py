@@ -125,8 +125,14 @@ class Supervisor:
             on_death=self._on_worker_death,
         )
         self._crew.start()
-        work = [self._poll(), self._ask(), self._watch(), self._count(), self._feed_watchdog()]
-        work.append(self._preferences.follow())
+        work = [
+            self._poll(),
+            self._ask(),
+            self._watch(),
+            self._count(),
+            self._feed_watchdog(),
+            self._preferences.follow(),
+        ]
         if self._settings.aws_auto_scaling_group:
             client = autoscaling.connect(region)
             group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)

@@ -89,10 +89,14 @@ def asking(service: str, operation: str) -> Iterator[str]:
         raise AwsError(f"{action}: {error}") from error
 
 
+def code_of(error: BaseException | None) -> str:
+    """Return AWS's code of an error, or an empty text for one that is not AWS's answer."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
 def error_code(fault: AwsError) -> str:
     """Return the error code with which AWS refused, or nothing if it was something else."""
-    cause = fault.__cause__
-    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
+    return code_of(fault.__cause__)
 
 
 def _refused(action: str, error: ClientError) -> AwsError:

@@ -19,7 +19,11 @@ from tests.readme import REFERENCE, SCHEMA, fill, render_schema
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "appliance").glob("*.md"))]
+DOCUMENTS = [
+    path
+    for folder in (".", "appliance", "terraform", "terraform/modules/*")
+    for path in sorted(ROOT.glob(f"{folder}/*.md"))
+]
 ONE_PAGE = 70  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
@@ -65,7 +69,7 @@ def test_readme_shows_every_verb(verb: str) -> None:
     assert f"discriminat {verb}" in README
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_targets_and_verbs_in_documents_exist(document: Path) -> None:
     """Whatever a document tells to type is there to be typed."""
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", document.read_text(), re.DOTALL))
@@ -74,7 +78,7 @@ def test_targets_and_verbs_in_documents_exist(document: Path) -> None:
     assert set(re.findall(r"(?:^|`|\$ )discriminat ([a-z]+)", code, re.MULTILINE)) <= VERBS
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document: Path) -> None:
     """Each relative link names a file of the repository."""
     targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", document.read_text())

@@ -26,6 +26,7 @@ import boto3
 import botocore.config
 import botocore.exceptions
 
+from appliance.aws import code_of
 from appliance.errors import AwsError
 
 BATCH_OCTETS = 1_048_576  # octets of UTF-8, with EVENT_OVERHEAD for each event
@@ -381,13 +382,6 @@ HINTS = {
     "AccessDeniedException": "the instance's role needs logs:PutLogEvents and logs:CreateLogStream on the log group",
     "UnrecognizedClientException": "the instance's credentials are not valid: see its role",
 }
-
-
-def code_of(error: Exception) -> str:
-    """Return AWS's code of an error, or an empty text for one that is not AWS's answer."""
-    if isinstance(error, botocore.exceptions.ClientError):
-        return str(error.response.get("Error", {}).get("Code", ""))
-    return ""
 
 
 def connect(region: str, endpoint: str | None = None) -> Any:

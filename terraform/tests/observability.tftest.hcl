@@ -1,53 +1,7 @@
 # What watches the appliances, with a mocked AWS. tests/terraform/test_observability.py reads what these runs made, too.
 
 mock_provider "aws" {
-  mock_data "aws_region" {
-    defaults = { name = "eu-west-2" }
-  }
-
-  mock_data "aws_iam_policy_document" {
-    defaults = { json = "{}" }
-  }
-
-  mock_data "aws_subnet" {
-    defaults = { vpc_id = "vpc-0a1b2c3d4e5f60718" }
-  }
-
-  mock_data "aws_route_table" {
-    defaults = { vpc_id = "vpc-0a1b2c3d4e5f60718", associations = [] }
-  }
-
-  mock_data "aws_vpc" {
-    defaults = { cidr_block_associations = [{ association_id = "vpc-cidr-assoc-0a1b2c3d", cidr_block = "10.0.0.0/16", state = "associated" }] }
-  }
-
-  mock_data "aws_ec2_instance_type" {
-    defaults = { supported_architectures = ["arm64"] }
-  }
-
-  mock_data "aws_ec2_instance_type_offerings" {
-    defaults = { locations = ["eu-west-2a", "eu-west-2b"] }
-  }
-
-  mock_data "aws_ami_ids" {
-    defaults = { ids = ["ami-0a1b2c3d4e5f60718"] }
-  }
-
-  mock_data "aws_ami" {
-    defaults = { id = "ami-0a1b2c3d4e5f60718", architecture = "arm64", root_device_name = "/dev/xvda", block_device_mappings = [] }
-  }
-
-  mock_resource "aws_launch_template" {
-    defaults = { id = "lt-0a1b2c3d4e5f60718" }
-  }
-
-  mock_resource "aws_iam_role" {
-    defaults = { arn = "arn:aws:iam::111122223333:role/egress-eu-west-2" }
-  }
-
-  mock_resource "aws_iam_instance_profile" {
-    defaults = { arn = "arn:aws:iam::111122223333:instance-profile/egress-eu-west-2" }
-  }
+  source = "./tests/mocks"
 }
 
 override_data {

@@ -22,12 +22,11 @@ from tests.bench.floor import start_floor
 from tests.bench.hello import UNLISTED, listed_name, record_exchange
 from tests.bench.measure import Meter, Sample, resident_mib
 from tests.bench.native import compile_programs
-from tests.bench.site import BOXES, CLIENTS, Load, Site, Target, building
+from tests.bench.site import BOXES, CLIENT_COUNT, CLIENTS, Load, Site, Target, building
 from tests.lab import enclosure
 from tests.lab.namespaces import NamespaceError
 
 NAMES = 10
-CLIENT_COUNT = 10
 STARTERS = {
     "nat": systems.start_nat,
     "floor": start_floor,

@@ -8,18 +8,16 @@ import os
 import subprocess
 from pathlib import Path
 
-from appliance.address import Network, parse_ipv4
+from appliance.address import Ipv4, Network, parse_ipv4
 from appliance.edge.netfilter import Mark, Netfilter, NetfilterConfig
 from tests.bench.native import compile_program
-from tests.bench.site import CLIENTS, PORT, Box, Target
+from tests.bench.site import CLIENT_COUNT, CLIENTS, FIRST_CLIENT, PORT, Box, Target
 from tests.bench.systems import Running, System
-
-CLIENT_COUNT = 10  # clients whose port is opened: as many as the load has
 
 
 def start_floor(box: Box, targets: list[Target], folder: Path) -> System:
     """Load our ruleset, open the port for the clients, and accept whatever is queued."""
-    first = parse_ipv4(CLIENTS.partition("/")[0])
+    first = parse_ipv4(FIRST_CLIENT)
     queues = os.cpu_count() or 1
     with box.namespace.entered():
         kernel = Netfilter()
@@ -28,7 +26,7 @@ def start_floor(box: Box, targets: list[Target], folder: Path) -> System:
             (Network.parse(CLIENTS),), queues, nft_queue=nft_queue, isn_reversed=kernel.has_reversed_isn()
         )
         kernel.load(config)
-        kernel.open_ports([(type(first)(first + number), PORT) for number in range(1, CLIENT_COUNT + 1)], [])
+        kernel.open_ports([(Ipv4(first + number), PORT) for number in range(CLIENT_COUNT)], [])
     marks = ("--pass", f"{Mark.PASS.bits}", "--allowed", f"{Mark.ALLOWED.bits}", "--server", f"{Mark.SERVER.value}")
     program = str(compile_program("floor", folder))
     process = box.namespace.popen(program, "--queues", str(queues), *marks, stdout=subprocess.PIPE)

@@ -23,6 +23,7 @@ CLIENTS = "10.50.0.0/16"  # every address of it is the client's
 BOXES = "10.60.0.0/16"
 SERVERS = "203.0.113.0/24"  # every address of it is the server's
 FIRST_CLIENT = "10.50.0.1"
+CLIENT_COUNT = 10  # clients that the load comes from, unless the number of clients is what is measured
 PORT = 443
 STEERED = 100  # routing table of what comes from the client
 

@@ -267,9 +267,7 @@ def _refresh_instances() -> None:
             if each["Status"] == "InProgress":
                 each |= {"Status": "Cancelled", "EndTime": utcnow()}
                 return ActionResult({"InstanceRefreshId": each["InstanceRefreshId"]})
-        raise AutoscalingClientError(
-            "ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found"
-        )
+        raise ActiveInstanceRefreshNotFound("No in progress or pending Instance Refresh found")
 
     def settled(group: Any) -> list[dict[str, Any]]:
         """Return the refreshes of a group, newest first; one ends when all that it launched is in service."""

@@ -115,10 +115,6 @@ class Terraform:
         """Run the *.tftest.hcl files."""
         return self.run("test", *options, check=check)
 
-    def show(self) -> dict[str, Any]:
-        """Return the state as Terraform's JSON."""
-        return dict(json.loads(self.run("show", "-json").out))
-
     def outputs(self) -> dict[str, Any]:
         """Return the values of the outputs."""
         return {name: each["value"] for name, each in json.loads(self.run("output", "-json").out).items()}

@@ -33,7 +33,7 @@ def test_examples_are_valid(tmp_path: Path, example: str) -> None:
     copy = Terraform.copy(tmp_path, f"examples/{example}")
     copy.init()
 
-    assert copy.run("validate").ok
+    assert copy.validate().ok
 
 
 def test_no_example_ships_an_open_see_thru() -> None:

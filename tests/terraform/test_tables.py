@@ -1,4 +1,4 @@
-"""The README of the Terraform module says what the module is: inputs, outputs, rights; and its links lead somewhere."""
+"""The README of the Terraform module says what the module is: its inputs, its outputs, its rights."""
 
 import re
 
@@ -24,11 +24,3 @@ def test_every_right_is_explained() -> None:
 
     assert set(re.findall(r"^\| `(\w+)` \|", explained, re.MULTILINE)) == sids
     assert len(sids) == 5
-
-
-def test_links_lead_somewhere() -> None:
-    """Each relative link names a file of the repository."""
-    for document in (README, MODULE / "ALARMS.md"):
-        targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", document.read_text())
-
-        assert [target for target in targets if not (MODULE / target).exists()] == []
