@@ -26,7 +26,7 @@ def start_floor(box: Box, targets: list[Target], folder: Path) -> System:
             (Network.parse(CLIENTS),), queues, nft_queue=nft_queue, isn_reversed=kernel.has_reversed_isn()
         )
         kernel.load(config)
-        kernel.open_ports([(Ipv4(first + number), PORT) for number in range(CLIENT_COUNT)], [])
+        kernel.open_ports([(Ipv4(first + number), PORT) for number in range(CLIENT_COUNT)], [], config.clients)
     marks = ("--pass", f"{Mark.PASS.bits}", "--allowed", f"{Mark.ALLOWED.bits}", "--server", f"{Mark.SERVER.value}")
     program = str(compile_program("floor", folder))
     process = box.namespace.popen(program, "--queues", str(queues), *marks, stdout=subprocess.PIPE)
