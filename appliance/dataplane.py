@@ -69,6 +69,7 @@ class Dataplane:
             queues=settings.engine_workers or min(len(os.sched_getaffinity(0)), QUEUES_MAX),
             first_queue=settings.engine_first_queue,
             health_port=settings.health_port,
+            health_clients=tuple(map(Network.parse, settings.health_clients)),
         )
         await asyncio.to_thread(self._netfilter.load, self.config)
 

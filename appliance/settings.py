@@ -67,6 +67,7 @@ class Settings:
     logs_spool: str = _setting("/var/lib/discriminat/spool", "where logs wait while CloudWatch is away")
     logs_spool_octets: int = _setting(256 * 1024 * 1024, "octets of the spool; the oldest go first", least=65536)
     health_port: int = _setting(1042, "TCP port of GET /healthz", least=1, most=65535)
+    health_clients: tuple[str, ...] = _setting((), "networks that may ask, beside the clients', as CIDR blocks")
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
@@ -205,7 +206,7 @@ def _mistyped(what: str, kind: type, value: object) -> SettingsError:
 def _check_list(what: str, name: str, items: list[str]) -> None:
     try:
         for item in items:
-            if name == "policy_clients":
+            if name in {"policy_clients", "health_clients"}:
                 Network.parse(item)
             else:
                 parse_ipv4(item)

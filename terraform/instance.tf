@@ -84,6 +84,9 @@ data "aws_ami" "this" {
 # ---- launching --------------------------------------------------------------------------------------
 
 locals {
+  # The program's own filter lets clients probe; others only if it is told.
+  probes = length(var.health_check_cidrs) > 0 ? "\nclients = ${jsonencode(var.health_check_cidrs)}" : ""
+
   # The same tables and keys as the program's settings file. JSON's texts are TOML's.
   user_data = {
     for zone, name in local.names : zone => <<-EOT
@@ -97,7 +100,7 @@ locals {
       [logs]
       group = ${jsonencode(local.log_group)}
       [health]
-      port = ${local.health_port}
+      port = ${local.health_port}${local.probes}
     EOT
   }
 }

@@ -30,7 +30,14 @@ VECTORS = Path(__file__).parent / "vectors"
 CLIENTS = (Network.parse("10.0.0.0/16"), Network.parse("100.64.0.0/20"))
 CONFIGS = {
     "nft-queue": NetfilterConfig(clients=CLIENTS, queues=2, nft_queue=True),
-    "iptables": NetfilterConfig(clients=CLIENTS[:1], queues=1, nft_queue=False, isn_reversed=True, first_queue=10),
+    "iptables": NetfilterConfig(
+        clients=CLIENTS[:1],
+        queues=1,
+        nft_queue=False,
+        isn_reversed=True,
+        first_queue=10,
+        health_clients=(Network.parse("10.9.0.0/24"),),
+    ),
 }
 ENCLOSED = ["unshare", "--user", "--map-root-user", "--net"]
 CLIENT, OTHER = parse_ipv4("10.0.1.10"), parse_ipv4("10.0.1.11")

@@ -34,6 +34,7 @@ TAKEN = [
     ("[policy]\npoll_interval = 30", {}, "policy_poll_interval", 30.0),  # a whole number is a number
     ("[policy]\npoll_interval = 0.2", {}, "policy_poll_interval", 0.2),  # the least there is
     ('[policy]\nclients = ["10.1.0.0/16"]', {}, "policy_clients", ("10.1.0.0/16",)),
+    ('[health]\nclients = ["10.9.0.0/24"]', {}, "health_clients", ("10.9.0.0/24",)),
     ("[logs]\ncloudwatch = false", {}, "logs_cloudwatch", False),
     ("", {"DISCRIMINAT_AWS_VPC_ID": "vpc-1"}, "aws_vpc_id", "vpc-1"),
     ("", {"DISCRIMINAT_ENGINE_WORKERS": "2"}, "engine_workers", 2),

@@ -60,6 +60,7 @@ class NetfilterConfig:
     isn_reversed: bool = False  # sequence numbers reach the mark with their octets in reverse
     first_queue: int = 0  # number of the first queue
     health_port: int = 1042
+    health_clients: tuple[Network, ...] = ()  # who may ask for it, beside the clients
     mss: int = 1460  # octets; longer segments would not fit the engine's copy of a packet
     refusals_per_second: int = 50  # first packets per client that are looked at before being refused
     private: tuple[Network, ...] = field(default=PRIVATE_NETWORKS)  # destinations never forwarded to
@@ -99,6 +100,7 @@ def render_ruleset(config: NetfilterConfig) -> str:
         nft_queue=config.nft_queue,
         isn_reversed=config.isn_reversed,
         health_port=config.health_port,
+        health_clients=config.health_clients,
         mss=config.mss,
         refusals_per_second=config.refusals_per_second,
         clients=config.clients,

@@ -98,8 +98,20 @@ run "as_it_comes" {
     error_message = "The image that was found, the default type, no key pair."
   }
   assert {
-    condition     = strcontains(base64decode(aws_launch_template.this["eu-west-2a"].user_data), "auto_scaling_group = \"discriminat-eu-west-2a\"")
-    error_message = "The program is told its group."
+    condition     = base64decode(aws_launch_template.this["eu-west-2a"].user_data) == <<-EOT
+      # Settings of discriminat; written by Terraform
+      [aws]
+      deployment = "discriminat"
+      auto_scaling_group = "discriminat-eu-west-2a"
+      launch_hook = "discriminat-ready"
+      [preferences]
+      parameter = "DiscrimiNAT"
+      [logs]
+      group = "discrimiNAT"
+      [health]
+      port = 1042
+    EOT
+    error_message = "User data is the program's settings."
   }
   assert {
     condition     = output.log_group_name == "discrimiNAT" && output.preferences_parameter_name == "DiscrimiNAT"
@@ -134,6 +146,24 @@ run "as_it_comes" {
   assert {
     condition     = local.image_names == ["discriminat-0.1.0-arm64"]
     error_message = "The image of this version is looked up by its exact name."
+  }
+  assert {
+    condition = { for each in data.aws_iam_policy_document.role.statement : each.sid => { actions = each.actions, resources = each.resources } } == {
+      ReadPolicy      = { actions = toset(["ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"]), resources = toset(["*"]) }
+      WriteLogs       = { actions = toset(["logs:CreateLogStream", "logs:PutLogEvents"]), resources = toset(["arn:aws:logs:eu-west-2:111122223333:log-group:discrimiNAT:*"]) }
+      ReadPreferences = { actions = toset(["ssm:GetParameter"]), resources = toset(["arn:aws:ssm:eu-west-2:111122223333:parameter/DiscrimiNAT"]) }
+      ReportReadiness = {
+        actions = toset(["autoscaling:CompleteLifecycleAction", "autoscaling:SetInstanceHealth"])
+        resources = toset([for zone in ["eu-west-2a", "eu-west-2b"] :
+          "arn:aws:autoscaling:eu-west-2:111122223333:autoScalingGroup:*:autoScalingGroupName/discriminat-${zone}"
+        ])
+      }
+    }
+    error_message = "The role has these rights and no others."
+  }
+  assert {
+    condition     = tolist([for each in data.aws_iam_policy_document.role.statement[0].condition : [each.test, each.variable, each.values[0]]]) == tolist([["StringEquals", "aws:RequestedRegion", "eu-west-2"]])
+    error_message = "What knows no resources is bound to the region."
   }
   assert {
     condition     = aws_iam_role.this.permissions_boundary == null && !contains(data.aws_iam_policy_document.role.statement[*].sid, "SessionManager")
@@ -219,6 +249,10 @@ run "with_everything_given" {
     error_message = "Clients of elsewhere may come in, and the probes from where they are."
   }
   assert {
+    condition     = endswith(base64decode(aws_launch_template.this["eu-west-2a"].user_data), "[health]\nport = 1042\nclients = [\"10.0.9.0/24\"]\n")
+    error_message = "The program, whose own filter drops the probes of others, is told where they come from."
+  }
+  assert {
     condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::111122223333:policy/boundary" && contains(data.aws_iam_policy_document.role.statement[*].sid, "SessionManager")
     error_message = "The boundary and the shell."
   }
@@ -238,5 +272,54 @@ run "with_a_pinned_image" {
   assert {
     condition     = contains([for filter in data.aws_ami_ids.this.filter : filter.values if filter.name == "image-id"], toset(["ami-0a1b2c3d4e5f60718"]))
     error_message = "The image is asked for by its id."
+  }
+}
+
+run "in_another_partition" {
+  command = plan
+
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-cn", dns_suffix = "amazonaws.com.cn" }
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for each in data.aws_iam_policy_document.role.statement : [for arn in each.resources : startswith(arn, "arn:aws-cn:") || arn == "*"]
+    ]))
+    error_message = "ARNs are of the partition."
+  }
+  assert {
+    condition     = one(one(data.aws_iam_policy_document.trust.statement).principals).identifiers == toset(["ec2.amazonaws.com.cn"])
+    error_message = "The service that takes the role is that of the partition."
+  }
+}
+
+run "with_an_address_that_is_bound_already" {
+  command = plan
+
+  variables {
+    zones = {
+      eu-west-2a = {
+        public_subnet_id        = "subnet-0a0a0a0a0a0a0a0a0"
+        private_route_table_ids = ["rtb-0a0a0a0a0a0a0a0a0"]
+        eip                     = { allocation_id = "eipalloc-0a0a0a0a0a0a0a0a0" }
+      }
+    }
+  }
+
+  override_data {
+    target = data.aws_eip.given["eu-west-2a"]
+    values = { association_id = "eipassoc-0a0a0a0a0a0a0a0a0", network_interface_id = "eni-0d0d0d0d0d0d0d0d0", public_ip = "198.51.100.7" }
+  }
+
+  override_data {
+    target = data.aws_network_interfaces.own["eu-west-2a"]
+    values = { ids = ["eni-0d0d0d0d0d0d0d0d0"] }
+  }
+
+  assert {
+    condition     = output.public_ips == { eu-west-2a = "198.51.100.7" }
+    error_message = "An address that an interface of this deployment has is not in use by somebody else."
   }
 }
