@@ -68,6 +68,47 @@ def test_every_variable_and_output_is_tested() -> None:
     assert [name for name in blocks("output", "outputs.tf") if f"output.{name}" not in text] == []
 
 
+def test_each_refusal_has_a_reason_of_its_own(tmp_path: Path) -> None:
+    """What a run gives to a variable is refused by one validation, in its words; and each validation refuses some."""
+    variables = (MODULE / "variables.tf").read_text()
+    reasons = {flat(text) for text in re.findall(r'error_message = "((?:[^"\\]|\\.)*)"', variables)}
+    refusals = (MODULE / REFUSALS).read_text()
+    given = arguments(re.search(r"^variables {\n(.*?)^}", refusals, re.MULTILINE | re.DOTALL)[1])
+    # Without the rest of the module no provider is needed, and a plan takes no time.
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module" / "variables.tf").write_text(variables)
+    (tmp_path / "main.tf").write_text('module "this" { source = "./module" }')
+    root = Terraform(tmp_path)
+    root.init()
+    seen = Counter()
+
+    for name, body in re.findall(r'^run "(\w+)" {\n(.*?)^}', refusals, re.MULTILINE | re.DOTALL):
+        if "expect_failures = [var." not in body:
+            continue
+        wrong = arguments(re.search(r"^  variables {\n(.*?)^  }", body, re.MULTILINE | re.DOTALL)[1])
+        lines = "\n".join({"source": 'source = "./module"', **given, **wrong}.values())
+        (tmp_path / "main.tf").write_text(f'module "this" {{\n{lines}\n}}\n')
+        complaint = flat(root.plan(check=False).complaint)
+        told = {reason for reason in reasons if reason in complaint}
+        assert len(told) == 1, (name, told or complaint)
+        seen.update(told)
+
+    assert reasons - seen.keys() == set()
+
+
+def arguments(body: str) -> dict[str, str]:
+    """Return the arguments of a block, by name, as they are written."""
+    found = list(re.finditer(r"^ +(\w+) += ", body, re.MULTILINE))
+    least = min((len(one[0]) - len(one[0].lstrip()) for one in found), default=0)
+    outer = [one for one in found if len(one[0]) - len(one[0].lstrip()) == least]
+    ends = [one.start() for one in outer[1:]] + [len(body)]
+    return {one[1]: body[one.start() : end] for one, end in zip(outer, ends, strict=True)}
+
+
+def flat(text: str) -> str:
+    return " ".join(text.replace('\\"', '"').split())
+
+
 def test_every_validation_has_a_refusal() -> None:
     """A new validation, precondition or postcondition needs a run that shows it."""
     expected = Counter(re.findall(r"expect_failures = \[([^\]\[]+)", (MODULE / REFUSALS).read_text()))
