@@ -7,6 +7,7 @@ when AuthorizeSecurityGroupEgress returns, packets already obey it. (AWS takes s
 Alone, for Terraform or a look around:  python -m tests.lab.emulator PORT
 """
 
+import functools
 import logging
 import socket
 import sys
@@ -44,16 +45,21 @@ class Emulator:
         moto_api_backend.reset()  # moto's state belongs to the process: begin with an empty account
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._followers: list[Callable[[], None]] = []
+        self._holders: list[Callable[[], None]] = []
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._servers: list[BaseWSGIServer] = []
         self.switchboard = Switchboard(self._serve_request, self._changed)
         loopback = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{loopback.getsockname()[1]}"  # for the lab itself, without troubles
-        self._listen(loopback, self._serve_request)
+        self._listen(loopback, functools.partial(self._serve_request, holders=self._holders))
 
     def follow(self, on_change: Callable[[], None]) -> None:
         """Call this too after each request that may have changed EC2's state, and each switch of a trouble."""
         self._followers.append(on_change)
+
+    def hold(self, until_settled: Callable[[], None]) -> None:
+        """Call this too before a change is answered that was asked for on loopback, so by no program of the lab."""
+        self._holders.append(until_settled)
 
     def serve(self, listener: socket.socket) -> None:
         """Serve on a listening socket too, with the switchboard's troubles."""
@@ -90,11 +96,18 @@ class Emulator:
             target=server.serve_forever, kwargs={"poll_interval": 0.1}, name=f"aws-{host}", daemon=True
         ).start()
 
-    def _serve_request(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _serve_request(
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        holders: Iterable[Callable[[], None]] = (),
+    ) -> Iterable[bytes]:
         service, action = identify(environ)
         answer = list(self._moto(environ, start_response))
         if service in ("ec2", "autoscaling") and (not action.startswith(_READING) or action == _LAUNCHING):
             self._changed()
+            for until_settled in holders:
+                until_settled()
         return answer
 
 

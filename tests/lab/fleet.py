@@ -48,9 +48,11 @@ class Fleet:
         self.appliances: dict[str, Appliance] = {}  # by Auto Scaling group, the one it has now
         self.gone: list[Appliance] = []  # those that were terminated
         self.fault: BaseException | None = None  # why the fleet has stopped following
-        self._changed = threading.Event()
+        self._turn = threading.Condition()
+        self._asked = self._done = 0  # how many changes there were, and after how many the hosts were right
         self._ending = False
-        lab.emulator.follow(self._changed.set)
+        lab.emulator.follow(self._notice)
+        lab.emulator.hold(self._settle)
         self._thread = threading.Thread(target=self._follow, name="fleet", daemon=True)
         self._thread.start()
 
@@ -71,8 +73,9 @@ class Fleet:
 
     def close(self) -> None:
         """Stop following, and switch off what is left."""
-        self._ending = True
-        self._changed.set()
+        with self._turn:
+            self._ending = True
+            self._turn.notify_all()
         self._thread.join(STOP)
         for each in self.appliances.values():
             each.close()
@@ -85,14 +88,31 @@ class Fleet:
         """Close."""
         self.close()
 
+    def _notice(self) -> None:
+        with self._turn:
+            self._asked += 1
+            self._turn.notify_all()
+
+    def _settle(self) -> None:
+        """Wait until who was terminated has ended: on AWS, too, only then its interface is free."""
+        with self._turn:
+            wanted = self._asked
+            self._turn.wait_for(lambda: self._done >= wanted or self._ending or self.fault, STOP)
+
     def _follow(self) -> None:
         try:
             while not self._ending:
-                self._changed.wait()
-                self._changed.clear()
+                with self._turn:
+                    self._turn.wait_for(lambda: self._asked > self._done or self._ending)
+                    asked = self._asked
                 self._catch_up()
+                with self._turn:
+                    self._done = asked
+                    self._turn.notify_all()
         except BaseException as fault:  # noqa: BLE001 -- told to whoever waits
-            self.fault = fault
+            with self._turn:
+                self.fault = fault
+                self._turn.notify_all()
 
     def _catch_up(self) -> None:
         """Make the hosts those that run in the emulator."""
