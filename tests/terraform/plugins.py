@@ -32,7 +32,7 @@ FETCH = 600.0  # seconds at most
 def obstacle() -> str:
     """Return why Terraform cannot run here, or the empty text."""
     if shutil.which("terraform") is None:
-        return "there is no terraform in PATH: install Terraform 1.11 or newer, it is no Debian package"
+        return "there is no terraform in PATH: install Terraform 1.9 or newer, it is no Debian package"
     return ""
 
 
