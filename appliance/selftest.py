@@ -59,7 +59,7 @@ class Findings:
 
     def document(self) -> dict[str, object]:
         """Return the findings for programs, as JSON values."""
-        return {"passed": not self.failure, **asdict(self)}
+        return {"passed": not self.failure, "summary": "" if self.failure else self.summary, **asdict(self)}
 
     @property
     def summary(self) -> str:
