@@ -24,6 +24,7 @@ from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
 from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
+from appliance.edge.service_manager import ServiceManager
 from appliance.errors import AwsError
 from appliance.event import change_event, config_event
 from appliance.membership import Membership
@@ -61,7 +62,7 @@ class Supervisor:
         self._settings = settings = read_settings("")
         self._dataplane = Dataplane(self._tell)
         self._proof = Proof(self._tell)
-        self._manager = system.ServiceManager.from_environment()
+        self._manager = ServiceManager.from_environment()
         self._policy: Policy = EMPTY_POLICY
         self._inventory = Inventory((), ())
         self._read_at: float | None = None  # when AWS was last read, monotonic seconds
