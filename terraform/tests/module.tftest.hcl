@@ -246,7 +246,7 @@ run "with_everything_given" {
   }
   assert {
     condition     = tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 0]) == tolist([tolist(["10.0.0.0/16", "10.9.0.0/16", "100.64.0.0/16"])]) && tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 1042]) == tolist([tolist(["10.0.9.0/24"])])
-    error_message = "Clients of elsewhere may come in, and the probes from where they are."
+    error_message = "Networks that count as the VPC's own may come in too, and the probes from where they are."
   }
   assert {
     condition     = endswith(base64decode(aws_launch_template.this["eu-west-2a"].user_data), "[health]\nport = 1042\nclients = [\"10.0.9.0/24\"]\n")
