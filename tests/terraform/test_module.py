@@ -54,7 +54,7 @@ def test_every_variable_and_output_is_tested() -> None:
     text = (MODULE / EFFECTS).read_text()
     unasked = {
         name: value
-        for name, body in blocks("variable", "variables.tf").items()
+        for name, body in blocks("variable").items()
         for value in re.findall(r"^  default += (.*)", body, re.MULTILINE)
     } | given(re.search(r"^variables {\n.*?^}", text, re.MULTILINE | re.DOTALL)[0])
     changed = {
@@ -66,8 +66,8 @@ def test_every_variable_and_output_is_tested() -> None:
         if value != unasked[name]
     }
 
-    assert blocks("variable", "variables.tf").keys() - changed == set()
-    assert [name for name in blocks("output", "outputs.tf") if f"output.{name}" not in text] == []
+    assert blocks("variable").keys() - changed == set()
+    assert [name for name in blocks("output") if f"output.{name}" not in text] == []
 
 
 def given(block: str) -> dict[str, str]:
