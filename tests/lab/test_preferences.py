@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -54,11 +53,6 @@ def preferred(lab: Lab, **values: object) -> Iterator[None]:
         write(lab, '{"%default": {}}')
         for key in values:
             wait_told(lab, skip, f"{key}: ")
-
-
-def kernels(lab: Lab, name: str) -> str:
-    """Return one of the kernel's sets; nothing if there is none."""
-    return lab.appliance.namespace.run("nft", "list", "set", "inet", "discriminat", name, check=False).stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,7 +132,7 @@ def test_see_thru_lets_a_workload_without_annotation_out_until_it_is_taken_away(
     with preferred(lab, see_thru=TOMORROW):
         event = firewall.wait_for_event(cat="see-thru", outcome="accepted", skip=skip)
         assert (event["gid"], event["reason"]) == ("%default", f"until {TOMORROW}")
-        assert mute.address in kernels(lab, "see_thru")
+        assert mute.address in firewall.kernel_set("see_thru")
 
         assert mute.curl("https://any.prefs.test/").ok
         event = refused(lab, server, "client_not_annotated", saw=None, see_thru_exerted=True)
@@ -149,7 +143,7 @@ def test_see_thru_lets_a_workload_without_annotation_out_until_it_is_taken_away(
         assert mute.exchange_datagram(echo.address, 443, b"ping") == b"ping"
 
     firewall.wait_for_event(cat="see-thru", outcome="removed", gid="%default", skip=skip)
-    assert mute.address not in kernels(lab, "see_thru")
+    assert mute.address not in firewall.kernel_set("see_thru")
     server.forget()
     logged = len(firewall.flow_events())
     assert not mute.curl("https://any.prefs.test/").ok
@@ -274,14 +268,14 @@ def test_other_client_networks_are_filtered_too(lab: Lab, firewall: Appliance) -
     rules = firewall.namespace.run("nft", "--handle", "list", "chain", "inet", "discriminat", "forward").stdout
 
     with preferred(lab, clients=["100.70.0.0/16"]):
-        assert "100.70.0.0/16" in kernels(lab, "clients")
+        assert "100.70.0.0/16" in firewall.kernel_set("clients")
         assert pod.curl(f"https://{server.name}/").json["client"] == firewall.public
         allowed(lab, server)
         assert (
             rules == firewall.namespace.run("nft", "--handle", "list", "chain", "inet", "discriminat", "forward").stdout
         )
 
-    assert "100.70.0.0/16" not in kernels(lab, "clients")
+    assert "100.70.0.0/16" not in firewall.kernel_set("clients")
     assert not pod.curl(f"https://{server.name}/", timeout=1).ok
 
 
@@ -294,12 +288,10 @@ def test_what_is_preferred_survives_a_flush_and_the_death_of_workers(
         skip = len(firewall.config_events())
         firewall.namespace.nft("delete table inet discriminat")
         firewall.wait_for_event(lambda event: "is loaded again" in event["reason"], skip=skip, timeout=15)
-        assert wait_until(lambda: mute.address in kernels(lab, "see_thru"))
-        assert "100.66.0.0/16" in kernels(lab, "clients")
+        assert wait_until(lambda: mute.address in firewall.kernel_set("see_thru"))
+        assert "100.66.0.0/16" in firewall.kernel_set("clients")
 
-        assert firewall.process is not None
-        children = Path(f"/proc/{firewall.process.pid}/task/{firewall.process.pid}/children").read_text().split()
-        workers = [int(each) for each in children if b"worker" in Path(f"/proc/{each}/cmdline").read_bytes()]
+        workers = firewall.workers()
         assert workers
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
