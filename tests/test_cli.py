@@ -3,13 +3,11 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from appliance import cli, sources
 from appliance.address import parse_ipv4
@@ -369,22 +367,17 @@ def test_addresses_mean_something_within_one_vpc(discriminat: Discriminat) -> No
 
 
 @pytest.fixture
-def vpc_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def vpc_id(aws_in_memory: None) -> str:
     """A VPC in memory, with one annotated group on 10.0.0.10."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(variable, raising=False)
-    with mock_aws():
-        ec2 = boto3.client("ec2", region_name="eu-west-1")
-        vpc = str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
-        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
-        group = ec2.create_security_group(VpcId=vpc, GroupName="web", Description="web")["GroupId"]
-        ranges = [{"CidrIp": "0.0.0.0/0", "Description": "discriminat:tls:api.example.com,x"}]
-        permission = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": ranges}
-        ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[permission])
-        ec2.create_network_interface(SubnetId=subnet, Groups=[group], PrivateIpAddress="10.0.0.10")
-        yield vpc
+    ec2 = boto3.client("ec2", region_name="eu-west-1")
+    vpc = str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="web", Description="web")["GroupId"]
+    ranges = [{"CidrIp": "0.0.0.0/0", "Description": "discriminat:tls:api.example.com,x"}]
+    permission = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": ranges}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[permission])
+    ec2.create_network_interface(SubnetId=subnet, Groups=[group], PrivateIpAddress="10.0.0.10")
+    return vpc
 
 
 def test_live_aws(discriminat: Discriminat, vpc_id: str) -> None:
