@@ -125,14 +125,8 @@ class Supervisor:
             on_death=self._on_worker_death,
         )
         self._crew.start()
-        work = [
-            self._poll(),
-            self._ask(),
-            self._watch(),
-            self._count(),
-            self._feed_watchdog(),
-            self._preferences.follow(),
-        ]
+        work = [self._poll(), self._ask(), self._watch(), self._count(), self._feed_watchdog()]
+        work.append(self._preferences.follow())
         if self._settings.aws_auto_scaling_group:
             client = autoscaling.connect(region)
             group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)
@@ -343,6 +337,8 @@ class Supervisor:
         is_well = self.is_well
         report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
         report["aws_failure"] = self._failure
+        if hasattr(self, "_preferences"):
+            report["preferences"] = self._preferences.report()
         if self._ready:
             report["instance"] = self._identity.instance_id
             report |= self._vitals().document()

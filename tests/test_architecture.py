@@ -33,7 +33,8 @@ ENGINE_PARTS = {
     "standing",
     "waiting",
 }
-ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "question", "report"}  # of `check` and `explain`
+# Of `check` and `explain`.
+ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
 APP_PARTS = {"chronicle", "counters", "crew", "dataplane", "membership", "preference_reader", "vitals"}
 MAY_IMPORT = {
     "__init__": set(),
@@ -55,7 +56,8 @@ MAY_IMPORT = {
     },
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
-    "sources": {"edge", "policy"} | ADVICE_PARTS,  # composition root of `check` and `explain`, as `app` is of `run`
+    # Composition root of `check` and `explain`, as `app` is of `run`.
+    "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
     "cli": {"app", "sources", "settings", "worker"} | ADVICE_PARTS,  # `run` starts its workers through a hidden verb
     "__main__": {"cli"},
 }

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -299,6 +300,44 @@ def test_what_is_preferred_survives_a_flush_and_the_death_of_workers(
         firewall.wait_healthy()
         assert mute.curl("https://again.prefs.test/").ok
         assert server.received() != b""
+
+
+# ---- what is said of them ----
+
+
+def test_health_tells_what_is_preferred(lab: Lab, firewall: Appliance) -> None:
+    """From which parameter, how long ago, and whether the last reading went well."""
+    told = lambda: firewall.details()["preferences"]  # noqa: E731
+    with preferred(lab, ech="allow", clients=["100.71.0.0/16"]):
+        assert wait_until(lambda: told()["in_force"]["ech"] == "allow")
+        page = told()
+        assert (page["parameter"], page["outcome"], page["failure"]) == (NAME, "accepted", "")
+        assert page["age_seconds"] < 5
+        assert page["in_force"]["clients"] == ["100.71.0.0/16"]
+        with lab.trouble("ssm", "deny"):
+            assert wait_until(lambda: told()["outcome"] == "failed")
+            assert "ssm:GetParameter" in told()["failure"]
+            assert told()["in_force"] == page["in_force"]
+        assert wait_until(lambda: told()["outcome"] == "accepted")
+
+
+def test_explain_agrees_with_the_appliance(lab: Lab, firewall: Appliance, mute: Workload) -> None:
+    """On its host it reads what the appliance reads, and answers as packets are answered."""
+    server = lab.internet.tls("explain.prefs.test")
+    command = (sys.executable, "-m", "appliance", "explain", "--client", mute.address, "--port", "443", "--json")
+    command = (*command, "--name", "explain.prefs.test", "--address", server.address)
+    environment = {**firewall.environment, "DISCRIMINAT_PREFERENCES_PARAMETER": NAME}
+
+    def explained() -> dict[str, object]:
+        return dict(json.loads(firewall.namespace.run(*command, env=environment, check=False).stdout))
+
+    assert explained()["passes"] is mute.curl("https://explain.prefs.test/").ok is False
+    with preferred(lab, see_thru=TOMORROW):
+        answer = explained()
+        assert answer["passes"] is mute.curl("https://explain.prefs.test/").ok is True
+        event = refused(lab, server, str(answer["code"]), saw=None, see_thru_exerted=True)
+        assert event["see_thru_gid"] == answer["see_thru_gid"] == "%default"
+        assert answer["preferences_source"] == f"SSM parameter {NAME}"
 
 
 # ---- bad input, bad days ----
