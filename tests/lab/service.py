@@ -60,8 +60,10 @@ def own(path: Path) -> None:
 
 def _become(user: int) -> list[str]:
     unit = read_unit("discriminat.service")["Service"]
+    # Who is root in a user namespace may not be root in another one, where the self-test runs, without CAP_SETFCAP.
+    more = [] if user else ["CAP_SETFCAP"]
     ambient, bounding = (
-        ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in words(unit, key))])
+        ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in (*words(unit, key), *more))])
         for key in ("AmbientCapabilities", "CapabilityBoundingSet")
     )
     assert unit["NoNewPrivileges"] == ["yes"]
@@ -69,7 +71,7 @@ def _become(user: int) -> list[str]:
         "setpriv",
         f"--reuid={user}",
         f"--regid={user}",
-        "--clear-groups",
+        "--clear-groups" if user else "--keep-groups",  # in a user namespace of one user there is no other choice
         f"--inh-caps={ambient}",
         f"--ambient-caps={ambient}",
         f"--bounding-set={bounding}",
