@@ -64,7 +64,9 @@ SPDX_NAMES: Final = frozenset(
         for which in ("only", "or-later")
     }
 )
-GNU = re.compile(r"(A?GPL|LGPL|GFDL)(?:-NIV)?(?:-no-invariants)?[- ]?v?([0-9.]+?)(?:\.0)?(\+|-only|-or-later)?", re.IGNORECASE)
+GNU = re.compile(
+    r"(A?GPL|LGPL|GFDL)(?:-NIV)?(?:-no-invariants)?[- ]?v?([0-9.]+?)(?:\.0)?(\+|-only|-or-later)?", re.IGNORECASE
+)
 DEP5 = re.compile(r"\A(?:\s*#.*\n)*\s*Format(?:-Specification)?:", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+/_~-]*(?: (?:with|or|and|or later|exception|[A-Za-z0-9.+/_~-]+))*")
 LONGEST_NAME = 60  # characters; a licence's own words stand where some files should have its name
@@ -115,7 +117,6 @@ def spdx(name: str) -> str:
     if name in {"Artistic", "Artistic-1"}:
         return "Artistic-1.0-Perl"  # the text that Debian's common-licenses has, which is Perl's
     return SPDX.get(name.lower(), name)
-
 
 
 def is_spdx(name: str) -> bool:

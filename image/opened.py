@@ -35,14 +35,19 @@ class Boot:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the recipe and the lock ask for. `lock` has version and SHA-256 by package."""
+    """What the recipe and the lock ask for.
+
+    `lock`: version and SHA-256 by Debian package; `services`: what botocore describes; `units`: services, sockets,
+    timers and paths that booting starts.
+    """
 
     lock: Mapping[str, tuple[str, str]]
     services: frozenset[str]
+    units: frozenset[str]
     session_manager: bool = False
 
 
-NOTHING = Wanted({}, frozenset())
+NOTHING = Wanted({}, frozenset(), frozenset())
 
 
 class Opened:

@@ -121,5 +121,7 @@ def _component(tree: FileTree, package: Package, reference: str, lock: Lock) -> 
 def _needs(package: Package, urls: Mapping[str, str]) -> list[str]:
     """Return the references of what a package depends on, of each alternative those that are installed."""
     words = f"{package.fields.get('pre-depends', '')},{package.fields.get('depends', '')}"
-    names = {choice.split()[0].partition(":")[0] for part in words.split(",") for choice in part.split("|") if choice.split()}
+    names = {
+        choice.split()[0].partition(":")[0] for part in words.split(",") for choice in part.split("|") if choice.split()
+    }
     return sorted(urls[name] for name in names & urls.keys())

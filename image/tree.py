@@ -44,6 +44,14 @@ class FileTree:
         """Every file, directory and link by its path, `/` itself left out."""
         return {entry.path: entry for entry in self._walk(self.root, "")}
 
+    @cached_property
+    def children(self) -> dict[str, list[str]]:
+        """The paths in each directory that holds something."""
+        found: dict[str, list[str]] = {}
+        for path in self.entries:
+            found.setdefault(path.rpartition("/")[0], []).append(path)
+        return found
+
     def _walk(self, directory: Path, above: str) -> Iterator[Entry]:
         for found in sorted(os.scandir(directory), key=lambda found: found.name):
             path = f"{above}/{found.name}"

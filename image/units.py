@@ -6,6 +6,7 @@ Source: systemd.unit(5) (load path, drop-ins, masks, `.wants`), systemd.syntax(7
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from image.tree import FileTree
@@ -116,6 +117,18 @@ class Units:
             if re.fullmatch(r"/etc/systemd/system/[^/]+\.(wants|requires|upholds)/[^/]+", path) and entry.is_link
         }
 
+    @cached_property
+    def _links(self) -> dict[str, list[str]]:
+        """What stands in the `.wants`, `.requires` and `.upholds` directories, by the unit that they are of."""
+        found: dict[str, list[str]] = {}
+        for path in self.tree.entries:
+            folder, _, linked = path.rpartition("/")
+            top, _, owner = folder.rpartition("/")
+            name, _, kind = owner.rpartition(".")
+            if top in LOAD_PATH and kind in {"wants", "requires", "upholds"}:
+                found.setdefault(name, []).append(linked)
+        return found
+
     def pulled_by(self, name: str, relations: Iterable[str] = STARTS) -> Iterator[str]:
         """Yield the units that come with one: named in it, or linked into its `.wants` and `.requires`."""
         unit = self.unit(name)
@@ -123,10 +136,7 @@ class Units:
             return
         for relation in relations:
             yield from unit.values("Unit", relation)
-        for folder in LOAD_PATH:
-            for kind in ("wants", "requires", "upholds"):
-                top = f"{folder}/{name}.{kind}/"
-                yield from (path.removeprefix(top) for path in self.tree.entries if path.startswith(top))
+        yield from self._links.get(name, ())
 
     def started(self, *roots: str) -> set[str]:
         """Return every unit that is there and that booting starts, from `default.target` if nothing else is said."""
@@ -138,10 +148,17 @@ class Units:
             if name in found or unit is None or unit.masked:
                 continue
             found.add(name)
-            waiting += self.pulled_by(name)
+            waiting += [*self.pulled_by(name), self.alias(name)]
             if name.endswith((".socket", ".timer", ".path")):
                 waiting.append(self.triggered(unit))
         return found
+
+    def alias(self, name: str) -> str:
+        """Return the name of the unit that this one is another name of; its own where it is none."""
+        place = next(
+            (self.tree.place(path) for folder in LOAD_PATH if (path := f"{folder}/{name}") in self.tree.entries), None
+        )
+        return place.name if place and "@" not in place.name else name
 
     @staticmethod
     def triggered(unit: Unit) -> str:
@@ -152,5 +169,4 @@ class Units:
 
 
 def _files(tree: FileTree, folder: str, suffix: str) -> list[str]:
-    top = folder.rstrip("/") + "/"
-    return [path for path in tree.entries if path.startswith(top) and "/" not in path[len(top) :] and path.endswith(suffix)]
+    return [path for path in tree.children.get(folder, ()) if path.endswith(suffix)]

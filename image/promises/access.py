@@ -21,7 +21,9 @@ COMPILER = re.compile(
     r"ld\.(?:bfd|gold|lld|so\.bfd)|lto1|cc1|cc1plus|collect2|make|gmake|cmake|ninja|rustc|cargo|tcc|pip3?|easy_install)"
     r"(?:-?[0-9][0-9.]*)?"
 )
-PRIVATE_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n(?:[A-Za-z-]+: .*\r?\n|\r?\n)*[A-Za-z0-9+/=]{40}", re.M)
+PRIVATE_KEY = re.compile(
+    rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n(?:[A-Za-z-]+: .*\r?\n|\r?\n)*[A-Za-z0-9+/=]{40}", re.M
+)
 ACCESS_KEY = re.compile(rb"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{9}(?!EXAMPLE)[A-Z0-9]{7}(?![A-Z0-9])")
 LARGEST_SECRET = 1 << 20  # octets of a file that is searched for keys; ours
 SECRET_NAMES = re.compile(
@@ -129,5 +131,9 @@ ACCESS = (
     Promise("no-secrets", "No keys, passwords, machine identity or histories are in it.", no_secrets),
     Promise("no-compilers", "It holds no compiler, linker, make or pip.", no_compilers),
     Promise("no-setuid", "No file is setuid or setgid, or has file capabilities.", no_setuid),
-    Promise("nothing-writable", "Nothing may be written by everybody but the directories for temporary files.", nothing_writable),
+    Promise(
+        "nothing-writable",
+        "Nothing may be written by everybody but the directories for temporary files.",
+        nothing_writable,
+    ),
 )

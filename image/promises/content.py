@@ -11,7 +11,9 @@ ENDPOINTS = {"endpoints.json", "partitions.json", "sdk-default-configuration.jso
 BOTOCORE = "/usr/lib/python3/dist-packages/botocore/data/"
 SESSION_MANAGER = re.compile(r"/(?:amazon-ssm-agent|ssm-agent-worker|ssm-session-worker)$")
 EMPTY = ("/etc/apt", "/var/lib/apt", "/var/cache/apt", "/var/log", "/var/tmp", "/tmp", "/root", "/home", "/run")  # noqa: S108
-ARCHIVE = re.compile(r"https?://[^\s\"'<>]+/debian(?:-security)?(?:/|\s|$)|^\s*Acquire::|^\s*https?_proxy=", re.MULTILINE)
+ARCHIVE = re.compile(
+    r"https?://[^\s\"'<>]+/debian(?:-security)?(?:/|\s|$)|^\s*Acquire::|^\s*https?_proxy=", re.MULTILINE
+)
 GENERATED = ("/var/cache/ldconfig/aux-cache", "/var/lib/dpkg/available-old", "/var/lib/dpkg/status-old")
 
 
@@ -40,7 +42,7 @@ def manifest(image: Opened) -> Iterator[str]:
 def locked(image: Opened) -> Iterator[str]:
     """Find packages other than those of the lock."""
     installed = {name: package.version for name, package in image.packages.items() if name != OWN}
-    yield from _differences("the lock", {name: version for name, (version, _) in image.lock.items()}, installed)
+    yield from _differences("the lock", {name: version for name, (version, _) in image.wanted.lock.items()}, installed)
     if OWN not in image.packages:
         yield f"the package {OWN} is not installed"
 
@@ -55,7 +57,7 @@ def sbom(image: Opened) -> Iterator[str]:
         if not item.get("licenses"):
             yield f"the bill of materials has no licence of {name}"
         hashes = {entry["content"] for entry in item.get("hashes", []) if entry.get("alg") == "SHA-256"}
-        if name in image.lock and hashes != {image.lock[name][1]}:
+        if name in image.wanted.lock and hashes != {image.wanted.lock[name][1]}:
             yield f"the bill of materials has another digest of {name} than the lock"
 
 
@@ -66,18 +68,18 @@ def botocore(image: Opened) -> Iterator[str]:
         for entry in image.tree.entries.values()
         if entry.path.startswith(BOTOCORE)
     }
-    for name in sorted(services - set(image.services) - ENDPOINTS):
+    for name in sorted(services - set(image.wanted.services) - ENDPOINTS):
         yield f"botocore knows {name}, which the engine does not use"
-    for name in sorted(set(image.services) - services):
+    for name in sorted(set(image.wanted.services) - services):
         yield f"botocore does not know {name}, which the engine uses"
 
 
 def session_manager(image: Opened) -> Iterator[str]:
     """Find the agent that lets people in, where the recipe has not asked for it."""
     found = [path for path in image.tree.entries if SESSION_MANAGER.search(path)]
-    if image.wants_session_manager and not found:
+    if image.wanted.session_manager and not found:
         yield "the recipe asks for the agent of Session Manager, and it is not there"
-    if not image.wants_session_manager:
+    if not image.wanted.session_manager:
         yield from (f"{path} is there, and the recipe does not ask for it" for path in found)
 
 
@@ -109,11 +111,17 @@ def _differences(where: str, listed: dict[str, str], installed: dict[str, str]) 
 
 
 CONTENT = (
-    Promise("manifest", "`discriminat version` shows the truth: the manifest on the machine matches what is installed.", manifest),
+    Promise(
+        "manifest",
+        "`discriminat version` shows the truth: the manifest on the machine matches what is installed.",
+        manifest,
+    ),
     Promise("locked", "Its packages are those of the lock file, version by version.", locked),
     Promise("sbom", "The bill of materials lists every package, with licence and the lock's digest.", sbom),
     Promise("botocore", "AWS's descriptions are cut down to the services that are used.", botocore),
-    Promise("session-manager", "The agent of Session Manager is there only if the recipe asks for it.", session_manager),
+    Promise(
+        "session-manager", "The agent of Session Manager is there only if the recipe asks for it.", session_manager
+    ),
     Promise("nothing-left", "Nothing is left of the build: no logs, no lists, no archive's address.", nothing_left),
     Promise("not-newer", "No file carries the time of the build.", not_newer),
 )

@@ -117,7 +117,11 @@ def boots_bios(image: Opened) -> Iterator[str]:
     if not image.grub_configuration:
         yield "GRUB has no configuration"
     if image.bios != image.uefi:
-        parts = [name for name in ("command_line", "kernel", "initrd") if getattr(image.bios, name) != getattr(image.uefi, name)]
+        parts = [
+            name
+            for name in ("command_line", "kernel", "initrd")
+            if getattr(image.bios, name) != getattr(image.uefi, name)
+        ]
         yield f"BIOS and UEFI lead to another {', '.join(parts)}"
 
 
@@ -176,11 +180,21 @@ def _module(path: str) -> str:
 
 
 DISK = (
-    Promise("layout", "The disk has the recipe's partitions, both copies of its table are sound, and nothing lies between.", layout),
-    Promise("verified-root", "The root is read-only and verified block by block against the hash on the command line.", verified_root),
+    Promise(
+        "layout",
+        "The disk has the recipe's partitions, both copies of its table are sound, and nothing lies between.",
+        layout,
+    ),
+    Promise(
+        "verified-root",
+        "The root is read-only and verified block by block against the hash on the command line.",
+        verified_root,
+    ),
     Promise("boots-uefi", "UEFI boots it.", boots_uefi),
     Promise("boots-bios", "Legacy BIOS boots it (x86_64), with the same kernel, initrd and command line.", boots_bios),
-    Promise("command-line", "The kernel's command line holds what EC2 needs and nothing that opens a door.", command_line),
+    Promise(
+        "command-line", "The kernel's command line holds what EC2 needs and nothing that opens a door.", command_line
+    ),
     Promise("serial-console", "What it says at boot is in EC2's console output.", serial_console),
     Promise("drivers", "Kernel and initrd have what Nitro needs (NVMe, ENA), and the filter.", drivers),
     Promise("state-bounded", "What outlives a boot is a file system of 512 MiB, empty at first.", state_bounded),

@@ -10,7 +10,8 @@ from image.units import configuration, sysctl
 FIREWALL = "discriminat-firewall.service"
 ENGINE = "discriminat.service"
 NETWORK = "systemd-networkd.service"
-FORWARD_CLOSED = re.compile(r"hook\s+forward\s+priority\s+[^;]+;\s*policy\s+drop\s*;")
+# A chain that drops what is forwarded, and has no rule that could let something through first.
+FORWARD_CLOSED = re.compile(r"chain \w+ \{\s*type filter hook forward priority [^;]+; policy drop;\s*\}")
 YES = {"yes", "true", "on", "1"}
 NO = {"no", "false", "off", "0"}
 TIME_SERVER = "169.254.169.123"  # Amazon Time Sync Service
@@ -67,7 +68,9 @@ def forwarding_off(image: Opened) -> Iterator[str]:
         if re.fullmatch(r"net\.ipv6\.conf\..+\.forwarding|net\.ipv4\.conf\..+\.forwarding", name) and value != "0":
             yield f"{name} is {value} after boot"
     for entry in image.tree.under("/etc/systemd/network", "/usr/lib/systemd/network"):
-        for setting in re.findall(r"^\s*(IP(?:v[46])?Forward(?:ing)?)\s*=\s*(\S+)", image.tree.text(entry.path), re.MULTILINE):
+        for setting in re.findall(
+            r"^\s*(IP(?:v[46])?Forward(?:ing)?)\s*=\s*(\S+)", image.tree.text(entry.path), re.MULTILINE
+        ):
             if setting[1] not in NO:
                 yield f"{entry.path} sets {'='.join(setting)}"
 
@@ -92,14 +95,11 @@ def engine_confined(image: Opened) -> Iterator[str]:
 
 
 def nothing_else_runs(image: Opened) -> Iterator[str]:
-    """Find units that start at boot and that the recipe does not name."""
-    expected = set(image.expected_units)
-    for name in sorted(image.units.started()):
-        if name.endswith((".service", ".socket", ".timer", ".path")) and name not in expected:
-            yield f"{name} is started at boot"
-    for name in sorted(image.required_units):
-        if name not in image.units.started():
-            yield f"{name} is not started at boot"
+    """Find units that start at boot and that the recipe does not name, and the other way round."""
+    kinds = (".service", ".socket", ".timer", ".path")
+    started = {name for name in image.units.started() if name.endswith(kinds)}
+    yield from (f"{name} is started at boot" for name in sorted(started - image.wanted.units))
+    yield from (f"{name} is not started at boot" for name in sorted(image.wanted.units - started))
 
 
 def no_listeners(image: Opened) -> Iterator[str]:
@@ -177,7 +177,10 @@ def writing_bounded(image: Opened) -> Iterator[str]:
 
 
 def _chrony(image: Opened) -> list[list[str]]:
-    paths = ["/etc/chrony/chrony.conf", *(entry.path for entry in image.tree.under("/etc/chrony/conf.d", "/etc/chrony/sources.d"))]
+    paths = [
+        "/etc/chrony/chrony.conf",
+        *(entry.path for entry in image.tree.under("/etc/chrony/conf.d", "/etc/chrony/sources.d")),
+    ]
     lines = (line.split() for path in paths for line in image.tree.text(path).splitlines())
     return [words for words in lines if words and words[0][0] not in "#!;%"]
 
@@ -196,12 +199,18 @@ def _mounts(image: Opened) -> dict[str, list[str]]:
 
 
 SERVICES = (
-    Promise("closed-first", "The closed ruleset is loaded before any interface comes up; without it none does.", closed_first),
+    Promise(
+        "closed-first",
+        "The closed ruleset is loaded before any interface comes up; without it none does.",
+        closed_first,
+    ),
     Promise("forwarding-off", "The kernel forwards nothing until the engine says so.", forwarding_off),
     Promise("engine-confined", "The engine runs as a user of its own, hardened and watched.", engine_confined),
     Promise("nothing-else-runs", "What starts at boot is what the recipe names.", nothing_else_runs),
     Promise("no-listeners", "Nothing listens but the health port and the DHCP client.", no_listeners),
     Promise("time", "The clock follows Amazon's time service alone.", time),
     Promise("comes-back", "A panic reboots the machine, a watchdog a hanging one.", comes_back),
-    Promise("writing-bounded", "Every place that can be written to has a bound; the journal is in memory.", writing_bounded),
+    Promise(
+        "writing-bounded", "Every place that can be written to has a bound; the journal is in memory.", writing_bounded
+    ),
 )
