@@ -118,6 +118,7 @@ def make_initrd(bake: Bake) -> None:
         *("--modules", "systemd systemd-initrd systemd-udevd systemd-veritysetup dm base udev-rules rootfs-block shutdown"),
         *("--drivers", " ".join(bake.recipe.kernel.drivers), "--force-drivers", "dm_verity erofs softdog"),
         "/work/initrd",
+        dracutbasedir="/usr/lib/dracut",
     )
 
 
