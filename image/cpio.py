@@ -50,7 +50,7 @@ def _decompress(octets: bytes, unzstd: Decompress) -> bytes:
 
 
 def _archive(octets: bytes) -> tuple[list[str], bytes]:
-    found = []
+    found: list[str] = []
     at = 0
     while True:
         header = octets[at : at + HEADER]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from image import cpio, gpt, pe
+from image import cpio, gpt, grub, pe
 from image.errors import ImageError
 from image.opened import LOADERS, Opened, file_digest, write_document
 from image.tools import Tree, tools
@@ -20,7 +20,6 @@ PIECE = 1 << 20
 EROFS_MAGIC = (1024, b"\xe2\xe1\xf5\xe0")  # where, and what; Linux fs/erofs/erofs_fs.h
 EXT_MAGIC = (1080, b"\x53\xef")
 GRUB_SECTOR_AT = 0x5C  # boot.img: sector of core.img; GRUB include/grub/i386/pc/boot.h
-GRUB_LIST_AT = 0x1F4  # core.img's first sector: where the rest of it is
 
 
 def open_image(path: Path, directory: Path) -> None:
@@ -34,9 +33,9 @@ def open_image(path: Path, directory: Path) -> None:
     tree = tools("bake")
     for folder in ("root", "esp"):
         (directory / folder).mkdir(parents=True)
-    for suffix, name in ((".json", "report.json"), (".cdx.json", "sbom.json")):
-        if (beside := path.with_name(path.name + suffix)).is_file():
-            shutil.copyfile(beside, directory / name)
+    for beside, name in ((f"{path.name}.json", "report.json"), (f"{path.stem}.cdx.json", "sbom.json")):
+        if path.with_name(beside).is_file():
+            shutil.copyfile(path.with_name(beside), directory / name)
     disk: dict[str, Any] = {"octets": path.stat().st_size, "sha256": file_digest(path)}
     try:
         table = gpt.read_table(path)
@@ -57,6 +56,10 @@ def open_image(path: Path, directory: Path) -> None:
         disk |= _read_esp(tree, directory)
     if "bios" in parts:
         disk["bios"] = list(bios_faults(path, parts["bios"]))
+        try:
+            disk["grub"] = grub.configuration((directory / "bios.part").read_bytes())
+        except grub.BrokenCore as fault:
+            disk["bios"].append(str(fault))
     write_document(directory / "disk.json", disk)
     if "root" in parts:
         disk["verity"] = _read_root(tree, directory, Opened(directory).uefi.command_line)
@@ -105,7 +108,7 @@ def bios_faults(path: Path, core: gpt.Partition) -> Iterator[str]:
         yield "the boot sector is empty"
     elif struct.unpack_from("<Q", boot, GRUB_SECTOR_AT)[0] != sector:
         yield "the boot sector does not lead to the partition of GRUB"
-    following, sectors = struct.unpack_from("<QH", first, GRUB_LIST_AT)
+    following, sectors = struct.unpack_from("<QH", first, grub.LIST_AT)
     if following != sector + 1 or not 0 < sectors < core.size // gpt.SECTOR:
         yield "GRUB's first sector does not lead to the rest of it"
 
@@ -130,7 +133,7 @@ def _read_esp(tree: Tree, directory: Path) -> dict[str, Any]:
     except ImageError as fault:
         return {"esp": str(fault)}
     image = Opened(directory)
-    found: dict[str, Any] = {"grub": image.esp.text("/grub/grub.cfg")}
+    found: dict[str, Any] = {}
     octets = image.esp.octets(f"/{LOADERS.get(image.architecture, '')}")
     try:
         found["loader_machine"] = pe.machine(octets)

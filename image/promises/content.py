@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 
+from image.lock import OWN
 from image.opened import Opened
 from image.promises.promise import Promise
 
-OWN = "discriminat"  # our own package: of the commit, not of the lock
+NAME = "discriminat"
 ENDPOINTS = {"endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
 BOTOCORE = "/usr/lib/python3/dist-packages/botocore/data/"
 SESSION_MANAGER = re.compile(r"/(?:amazon-ssm-agent|ssm-agent-worker|ssm-session-worker)$")
@@ -24,9 +25,9 @@ def manifest(image: Opened) -> Iterator[str]:
         return
     expected = {
         "schema": 1,
-        "name": OWN,
+        "name": NAME,
         "architecture": image.architecture,
-        "version": image.packages[OWN].version if OWN in image.packages else "",
+        "version": image.packages[NAME].version if NAME in image.packages else "",
         "kernel": image.loader.get(".uname", b"").rstrip(b"\0").decode("utf-8", "replace"),
     }
     for name, value in expected.items():
@@ -35,16 +36,16 @@ def manifest(image: Opened) -> Iterator[str]:
     for name in ("commit", "source_date_epoch", "debian", "suite"):
         if not image.manifest.get(name):
             yield f"it has no {name}"
-    installed = {name: package.version for name, package in image.packages.items()}
-    yield from _differences("the manifest", image.manifest.get("packages", {}), installed)
+    yield from _differences("the manifest", image.manifest.get("packages", {}), _debian(image))
 
 
 def locked(image: Opened) -> Iterator[str]:
     """Find packages other than those of the lock."""
-    installed = {name: package.version for name, package in image.packages.items() if name != OWN}
-    yield from _differences("the lock", {name: version for name, (version, _) in image.wanted.lock.items()}, installed)
-    if OWN not in image.packages:
-        yield f"the package {OWN} is not installed"
+    listed = {name: version for name, (version, _) in image.wanted.lock.items()}
+    yield from _differences("the lock", listed, _debian(image))
+    for name in OWN:
+        if name not in image.packages:
+            yield f"the package {name} is not installed"
 
 
 def sbom(image: Opened) -> Iterator[str]:
@@ -65,8 +66,8 @@ def botocore(image: Opened) -> Iterator[str]:
     """Find descriptions of AWS services that the engine does not use."""
     services = {
         entry.path.removeprefix(BOTOCORE).split("/")[0]
-        for entry in image.tree.entries.values()
-        if entry.path.startswith(BOTOCORE)
+        for entry in image.tree.under(BOTOCORE)
+        if not entry.is_directory
     }
     for name in sorted(services - set(image.wanted.services) - ENDPOINTS):
         yield f"botocore knows {name}, which the engine does not use"
@@ -102,6 +103,11 @@ def not_newer(image: Opened) -> Iterator[str]:
     for path, entry in image.tree.entries.items():
         if entry.changed > epoch:
             yield f"{path} is newer than the commit"
+
+
+def _debian(image: Opened) -> dict[str, str]:
+    """Return the versions of the packages that are not made from the commit."""
+    return {name: package.version for name, package in image.packages.items() if name not in OWN}
 
 
 def _differences(where: str, listed: dict[str, str], installed: dict[str, str]) -> Iterator[str]:

@@ -23,14 +23,15 @@ MIB = 1 << 20
 LARGEST = 1024 * MIB  # octets of the whole disk
 LARGEST_COMPRESSED = 300 * MIB
 STATE = 512 * MIB
-STATE_LABEL = "discriminat-state"
+STATE_LABEL = "discriminat-state"[:16]  # all that ext4 keeps
 
+GRUB_COMMANDS = {"serial", "terminal_input", "terminal_output", "linux", "initrd", "boot"}
 CONSOLES = {"x86_64": "ttyS0", "arm64": "ttyS0"}  # EC2's serial console of both
 WANTED_WORDS = ("panic=10", "nvme_core.io_timeout=4294967295", "systemd.gpt_auto=0")
 # What may stand beside them. Anything else could open a door: init=, rd.break, systemd.debug_shell, module_blacklist=…
 HARMLESS_WORDS = re.compile(
-    r"ro|quiet|loglevel=[0-9]|console=(?:tty0|ttyS0|ttyS0,115200(?:n8)?)|root=/dev/mapper/root|roothash=[0-9a-f]{64}|"
-    r"systemd\.verity(?:_root_(?:data|hash)=PARTUUID=[0-9a-f-]{36}|=(?:1|yes|true))|rootfstype=erofs|"
+    r"ro|quiet|loglevel=[0-9]|console=(?:tty0|(?:ttyS0|ttyAMA0)(?:,115200(?:n8)?)?)|root=/dev/mapper/root|roothash=[0-9a-f]{64}|"
+    r"systemd\.verity_root_options=panic-on-corruption|systemd\.verity(?:_root_(?:data|hash)=PARTUUID=[0-9a-f-]{36}|=(?:1|yes|true))|rootfstype=erofs|"
     r"systemd\.volatile=(?:state|overlay|yes)|systemd\.machine_id=|systemd\.show_status=\S+|net\.ifnames=0|"
     r"systemd\.firstboot=(?:0|no|off)|systemd\.default_timeout_start_sec=\S+|systemd\.log_target=\S+|rd\.shell=0|"
     r"rd\.emergency=(?:reboot|poweroff|halt)|panic_on_warn=1|oops=panic|mitigations=auto|init_on_alloc=1|"
@@ -114,8 +115,12 @@ def boots_bios(image: Opened) -> Iterator[str]:
         return  # arm64 machines have no BIOS
     for fault in image.disk.get("bios", ["the boot sector was not read"]):
         yield str(fault)
-    if not image.grub_configuration:
-        yield "GRUB has no configuration"
+    for line in image.grub_configuration.splitlines() or ["no configuration"]:
+        if line.split()[:1] and line.split()[0] not in GRUB_COMMANDS:
+            yield f"GRUB is told {line}"
+    for command in ("linux", "initrd"):
+        if len(re.findall(rf"^\s*{command}\s", image.grub_configuration, re.MULTILINE)) != 1:
+            yield f"GRUB is not told exactly once which {command} to load"
     if image.bios != image.uefi:
         parts = [
             name

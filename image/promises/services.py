@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from image.opened import Opened
+from image.promises.machinery import MACHINERY
 from image.promises.promise import Promise
 from image.units import configuration, sysctl
 
@@ -96,9 +97,10 @@ def engine_confined(image: Opened) -> Iterator[str]:
 
 def nothing_else_runs(image: Opened) -> Iterator[str]:
     """Find units that start at boot and that the recipe does not name, and the other way round."""
-    kinds = (".service", ".socket", ".timer", ".path")
-    started = {name for name in image.units.started() if name.endswith(kinds)}
-    yield from (f"{name} is started at boot" for name in sorted(started - image.wanted.units))
+    started = image.units.started()
+    for name in sorted(started - image.wanted.units - MACHINERY):
+        if name.endswith((".service", ".socket", ".timer", ".path")):
+            yield f"{name} is started at boot"
     yield from (f"{name} is not started at boot" for name in sorted(image.wanted.units - started))
 
 
@@ -152,7 +154,8 @@ def comes_back(image: Opened) -> Iterator[str]:
         for entry in image.tree.under("/etc/modules-load.d", "/usr/lib/modules-load.d")
         for line in image.tree.text(entry.path).splitlines()
     ]
-    if "softdog" not in modules:
+    early = any("softdog.ko" in path for path in image.disk.get("initrd", []))
+    if "softdog" not in modules and not early:
         yield "softdog is not loaded at boot: EC2 has no watchdog of its own"
 
 

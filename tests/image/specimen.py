@@ -9,6 +9,7 @@ import shutil
 import struct
 from pathlib import Path
 
+from image.lock import OWN
 from image.opened import MANIFEST, Opened, Wanted
 from image.promises import disk
 
@@ -26,32 +27,27 @@ WANTED = Wanted(
     services=frozenset({"ec2", "logs"}),
     units=frozenset(
         {
-            *("chrony.service", "discriminat-firewall.service", "discriminat.service", "systemd-journald.service"),
-            *("systemd-networkd.service", "systemd-resolved.service", "systemd-journald.socket"),
+            "chrony.service",
+            "discriminat-firewall.service",
+            "discriminat.service",
+            "systemd-networkd.service",
+            "systemd-resolved.service",
         }
     ),
 )
 
-STAND_IN = {
-    "/etc/systemd/resolved.conf.d/10.conf": "[Resolve]\nDNSStubListener=no\nLLMNR=no\nMulticastDNS=no\n",
-    "/etc/systemd/journald.conf.d/10.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\nForwardToConsole=yes\n",
-    "/etc/systemd/system.conf.d/10.conf": "[Manager]\nRuntimeWatchdogSec=30s\nRebootWatchdogSec=5min\n",
-    "/etc/modules-load.d/softdog.conf": "softdog\n",
-    "/etc/chrony/chrony.conf": "# time\nserver 169.254.169.123 prefer iburst\nport 0\ncmdport 0\n",
-    "/etc/fstab": "LABEL=discriminat-state /var/lib/discriminat ext4 nodev,nosuid,noexec,nofail 0 2\n",
-    "/usr/lib/systemd/system/tmp.mount": "[Mount]\nWhere=/tmp\nOptions=mode=1777,size=64M\n",
-    "/usr/lib/systemd/system/getty@.service": "",
-}
 SYSTEMD = "/usr/lib/systemd/system"
 TREE = {
     "/etc/passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\ndiscriminat:x:999:999::/nonexistent:/usr/sbin/nologin\n",
     "/etc/shadow": "root:*:20000:0:99999:7:::\ndiscriminat:!*:20000::::::\n",
-    "/etc/machine-id": "uninitialized\n",
-    "/etc/os-release": 'ID=debian\nVERSION_ID="13"\n',
+    "/usr/lib/os-release": 'ID=debian\nVERSION_ID="13"\n',
     f"{SYSTEMD}/default.target": "[Unit]\nRequires=multi-user.target\n",
     f"{SYSTEMD}/multi-user.target": "[Unit]\nRequires=basic.target\nWants=chrony.service systemd-networkd.service tmp.mount\n",
+    f"{SYSTEMD}/local-fs.target": "[Unit]\nRequires=var.mount\nWants=var-lib-discriminat.mount\n",
+    f"{SYSTEMD}/tmp.mount": "[Mount]\nWhere=/tmp\nOptions=mode=1777,strictatime,nosuid,nodev,size=50%%\n",
+    "/etc/modules-load.d/softdog.conf": "softdog\n",
     f"{SYSTEMD}/basic.target": "[Unit]\nRequires=sysinit.target\nWants=sockets.target\n",
-    f"{SYSTEMD}/sysinit.target": "[Unit]\nWants=systemd-resolved.service\n",
+    f"{SYSTEMD}/sysinit.target": "[Unit]\nWants=local-fs.target systemd-resolved.service\n",
     f"{SYSTEMD}/sockets.target": "[Unit]\nWants=systemd-journald.socket\n",
     f"{SYSTEMD}/systemd-journald.socket": "[Socket]\nListenStream=/run/systemd/journal/stdout\n",
     f"{SYSTEMD}/systemd-journald.service": "[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n",
@@ -128,18 +124,18 @@ def make(directory: Path) -> Opened:
     """Lay out an image that keeps every promise."""
     root = directory / "root"
     shutil.copytree(ROOT / "appliance/systemd/usr", root / "usr", symlinks=True)
-    if (ROOT / "image/rootfs").is_dir():
-        shutil.copytree(ROOT / "image/rootfs", root, symlinks=True, dirs_exist_ok=True)
-    for path, content in (STAND_IN | TREE).items():
+    shutil.copytree(ROOT / "image/rootfs", root, symlinks=True, dirs_exist_ok=True)
+    for path, content in TREE.items():
         put(root, path, content)
-    packages = {name: version for name, (version, _) in LOCK.items()} | {"discriminat": VERSION}
+    debian = {name: version for name, (version, _) in LOCK.items()}
+    packages = debian | dict.fromkeys(OWN, VERSION)
     put(root, "/var/lib/dpkg/status", "\n".join(stanza(name, version) for name, version in packages.items()))
     for folder in ("tmp", "var/tmp"):
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder).chmod(0o1777)
     about = {
         "schema": 1, "name": "discriminat", "version": VERSION, "architecture": "x86_64", "commit": "c0ffee",
-        "source_date_epoch": EPOCH, "debian": "13.2", "suite": "trixie", "kernel": KERNEL, "packages": packages,
+        "source_date_epoch": EPOCH, "debian": "13.2", "suite": "trixie", "kernel": KERNEL, "packages": debian,
     }  # fmt: skip
     put(root, MANIFEST, json.dumps(about))
 

@@ -17,7 +17,7 @@ Break = Callable[[Path], object]
 
 DROP_IN = f"{SYSTEMD}/discriminat.service.d/90.conf"
 STATUS = "/var/lib/dpkg/status"
-FIREWALL_LINK = f"{SYSTEMD}/sysinit.target.wants/discriminat-firewall.service"
+STATE_MOUNT = f"{SYSTEMD}/var-lib-discriminat.mount"
 NETWORKD_NEEDS_IT = f"{SYSTEMD}/systemd-networkd.service.d/10-discriminat.conf"
 DATA = "/usr/lib/python3/dist-packages/botocore/data"
 KEY = "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n"
@@ -53,6 +53,11 @@ def both(*damages: Break) -> Break:
 def pulled_in(name: str, text: str) -> Break:
     """Have a unit started at boot."""
     return both(write(f"{SYSTEMD}/{name}", text), write(f"/etc/systemd/system/multi-user.target.wants/{name}", text))
+
+
+def unmasked(name: str) -> Break:
+    """Have a unit there that the image masks."""
+    return both(remove(f"/etc/systemd/system/{name}"), write(f"{SYSTEMD}/{name}", "[Service]\nExecStart=/x\n"))
 
 
 def facts(**changes: object) -> Break:
@@ -107,7 +112,7 @@ def mode(path: str, bits: int) -> Break:
 # promise: (what is wrong, how it is made wrong, words of the finding)
 BREAKS: dict[str, list[tuple[str, Break, str]]] = {
     "closed-first": [
-        ("not pulled in", both(remove(FIREWALL_LINK), remove(NETWORKD_NEEDS_IT)), "is not started at boot"),
+        ("not there", remove(f"{SYSTEMD}/discriminat-firewall.service"), "is not started at boot"),
         ("masked", write("/etc/systemd/system/discriminat-firewall.service", ""), "is not started at boot"),
         (
             "after the network",
@@ -213,10 +218,10 @@ BREAKS: dict[str, list[tuple[str, Break, str]]] = {
         ),
         (
             "/tmp without end",
-            write("/etc/systemd/system/tmp.mount.d/1.conf", "[Mount]\nOptions=\nOptions=mode=1777\n"),
+            write("/etc/systemd/system/tmp.mount.d/99.conf", "[Mount]\nOptions=\nOptions=mode=1777\n"),
             "/tmp is mounted without",
         ),
-        ("programs in the state", replace("/etc/fstab", ",noexec", ""), "noexec"),
+        ("programs in the state", replace(STATE_MOUNT, ",noexec", ""), "noexec"),
         ("no /tmp", write("/etc/systemd/system/tmp.mount", ""), "nothing is mounted at /tmp"),
     ],
     "no-sshd": [
@@ -226,9 +231,9 @@ BREAKS: dict[str, list[tuple[str, Break, str]]] = {
         ("its configuration", write("/etc/ssh/sshd_config", "PermitRootLogin yes\n"), "sshd_config"),
     ],
     "no-console-login": [
-        ("a getty", write(f"{SYSTEMD}/serial-getty@.service", "[Service]\nExecStart=agetty\n"), "serial-getty@ttyS0"),
-        ("logind", write(f"{SYSTEMD}/systemd-logind.service", "[Service]\nExecStart=x\n"), "systemd-logind"),
-        ("a shell for debugging", write(f"{SYSTEMD}/debug-shell.service", "[Service]\nExecStart=sh\n"), "debug-shell"),
+        ("a getty", unmasked("serial-getty@.service"), "serial-getty@ttyS0"),
+        ("logind", unmasked("systemd-logind.service"), "systemd-logind"),
+        ("a shell for debugging", unmasked("debug-shell.service"), "debug-shell"),
         (
             "root in an emergency",
             write("/etc/systemd/system/emergency.service.d/1.conf", "[Service]\nEnvironment=SYSTEMD_SULOGIN_FORCE=1\n"),
