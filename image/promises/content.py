@@ -28,7 +28,7 @@ def manifest(image: Opened) -> Iterator[str]:
         "name": NAME,
         "architecture": image.architecture,
         "version": image.packages[NAME].version if NAME in image.packages else "",
-        "kernel": image.loader.get(".uname", b"").rstrip(b"\0").decode("utf-8", "replace"),
+        "kernel": image.kernel,
     }
     for name, value in expected.items():
         if image.manifest.get(name) != value:
