@@ -18,6 +18,11 @@ from typing import IO
 from image.errors import ImageError
 
 
+def beside(disk: Path, account: str, region: str) -> Path:
+    """Return where the journal of an upload lies: each account and region has its own."""
+    return disk.with_name(f"{disk.name}.upload-{account}-{region}")
+
+
 class Journal:
     """What is known of an upload; `snapshot` is empty when none has begun. May be used by several threads at once."""
 
@@ -35,6 +40,7 @@ class Journal:
         self.blocks: dict[int, str] = {}
         self._lock = threading.Lock()
         self._file: IO[str] | None = None
+        self._torn = False  # it ends in half a line
         self._read()
 
     def begin(self, snapshot: str, attempt: int) -> None:
@@ -44,7 +50,7 @@ class Journal:
             ImageError: the journal cannot be written.
         """
         self.close()
-        self.snapshot, self.attempt, self.blocks = snapshot, attempt, {}
+        self.snapshot, self.attempt, self.blocks, self._torn = snapshot, attempt, {}, False
         header = {"sha256": self.sha256, "snapshot": snapshot, "attempt": attempt}
         try:
             self.path.write_text(json.dumps(header) + "\n", encoding="utf-8")
@@ -57,6 +63,8 @@ class Journal:
         with self._lock:
             if self._file is None:
                 self._file = self.path.open("a", encoding="utf-8")
+                self._file.write("\n" if self._torn else "")
+                self._torn = False
             self._file.write(line)
             self._file.flush()
             self.blocks[index] = digest
@@ -94,9 +102,4 @@ class Journal:
             except (ValueError, TypeError):
                 continue
             self.blocks[index] = digest
-        if lines[-1]:
-            self._mend(lines[:-1])
-
-    def _mend(self, lines: list[str]) -> None:
-        """Take away half a line, so that the next one stands by itself."""
-        self.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._torn = bool(lines[-1])
