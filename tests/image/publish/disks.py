@@ -1,0 +1,73 @@
+"""Disks: small synthetic ones, as `make image` would leave them, and a repository that has their commit.
+
+The disks hold the signature of a partition table and random blocks, no system: nothing here boots or keeps promises.
+"""
+
+import functools
+import hashlib
+import json
+import random
+import subprocess
+from pathlib import Path
+
+BLOCK = 512 * 1024
+VERSION = "0.1.0"
+BLOCKS = (0, 1, 3, 4, 9, 12)  # those that are not all zeroes
+TAIL = 512 * 3  # octets of the last block, which is not whole
+
+
+class Bakery:
+    """Makes disks in a directory, and remembers the repository's commit."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.repository = directory / "repository"
+        self.commit = self._commit()
+
+    def bake(
+        self, architecture: str = "arm64", *, version: str = VERSION, seed: int = 0, blocks: tuple[int, ...] = BLOCKS
+    ) -> Path:
+        """Write a disk and what lies beside it; other seeds are other contents under the same name."""
+        path = self.directory / f"discriminat-{version}-{architecture}.raw"
+        path.unlink(missing_ok=True)
+        content = random.Random(f"{architecture} {version} {seed}")
+        with path.open("wb") as file:
+            for index in blocks:
+                file.seek(index * BLOCK)
+                file.write(content.randbytes(TAIL if index == blocks[-1] else BLOCK))
+            file.seek(510)
+            file.write(b"\x55\xaaEFI PART")
+        self.report(path)
+        sbom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
+        path.with_name(f"{path.stem}.cdx.json").write_text(json.dumps(sbom))
+        return path
+
+    def report(self, path: Path, **other: object) -> None:
+        """Write what the baker says of a disk, with other values where they are given."""
+        report = {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "octets": path.stat().st_size,
+            "commit": self.commit,
+            "source_date_epoch": 1_790_000_000,
+            "architecture": path.stem.rpartition("-")[2],
+        }
+        path.with_name(f"{path.name}.json").write_text(json.dumps(report | other))
+
+    def _commit(self) -> str:
+        for name in ("image/recipe.toml", "image/lock/arm64.txt", "image/lock/x86_64.txt"):
+            file = self.repository / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{name}\n")
+        git = functools.partial(subprocess.run, cwd=self.repository, check=True, capture_output=True, text=True)
+        git(["git", "init", "--quiet"])
+        git(["git", "add", "."])
+        who = ("-c", "user.name=baker", "-c", "user.email=baker@example.com", "-c", "commit.gpgsign=false")
+        git(["git", *who, "commit", "--quiet", "--message", "all"])
+        return git(["git", "rev-parse", "HEAD"]).stdout.strip()
+
+
+def content(path: Path) -> dict[int, bytes]:
+    """Return a disk's blocks that are not all zeroes, filled up to whole ones."""
+    data = path.read_bytes()
+    whole = [data[at : at + BLOCK].ljust(BLOCK, b"\0") for at in range(0, len(data), BLOCK)]
+    return {index: block for index, block in enumerate(whole) if any(block)}
