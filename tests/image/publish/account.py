@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.awsrequest import AWSResponse
 from botocore.httpsession import URLLib3Session
 from moto.ec2.models import ec2_backends
@@ -24,6 +26,7 @@ from tests.lab.emulator import Emulator
 HOME, OTHER, THIRD = "eu-west-1", "eu-west-2", "us-east-1"
 NUMBER = "123456789012"
 CREDENTIALS = {"aws_access_key_id": "publisher", "aws_secret_access_key": "secret"}
+LOADER = botocore.loaders.create_loader()
 Answer = tuple[int, str]  # status and error code
 
 
@@ -72,7 +75,7 @@ class Account:
 
     def publish(self, *paths: Path, region: str = HOME, **wishes: Any) -> int:
         """Run the publisher once, without ever waiting."""
-        session = boto3.Session(region_name=region, **CREDENTIALS)
+        session = _session(region)
         session.events.register("provide-client-params", self._take_arguments)
         session.events.register("before-send", self._before_send)
         return Publisher(
@@ -131,6 +134,25 @@ class Account:
         """Have a snapshot be in a state, as EC2 tells it."""
         ec2_backends[NUMBER][region].snapshots[snapshot].status = state
 
+    def set_image(self, region: str, **attributes: object) -> None:
+        """Have the images of a region be other than they were made, as EC2 tells it."""
+        for image in ec2_backends[NUMBER][region].amis.values():
+            for name, value in attributes.items():
+                setattr(image, name, value)
+
+    def block(self, kind: str, region: str) -> None:
+        """Have the account block public images or snapshots of a region."""
+        ec2 = self.client("ec2", region)
+        if kind == "image":
+            ec2.enable_image_block_public_access(ImageBlockPublicAccessState="block-new-sharing")
+        else:
+            ec2.enable_snapshot_block_public_access(State="block-all-sharing")
+
+    @staticmethod
+    def press_ctrl_c() -> None:
+        """Interrupt this process."""
+        os.kill(os.getpid(), signal.SIGINT)
+
     def mangle(self, change: Callable[[Mapping[str, Any]], bytes | None]) -> None:
         """Have a block arrive as other octets than were sent; None leaves it."""
         self._mangle = change
@@ -151,7 +173,7 @@ class Account:
             puts = len(self.calls("ebs", "PutSnapshotBlock"))
         if operation == "PutSnapshotBlock":
             if puts == self._interrupt_after:
-                os.kill(os.getpid(), signal.SIGINT)
+                self.press_ctrl_c()
             if (other := self._mangle(arguments)) is not None:
                 request.body = other
         after = self._after.pop((service, operation), None)
@@ -179,7 +201,7 @@ class Account:
 
     def client(self, service: str, region: str = HOME) -> Any:
         """Return a client that nothing is in the way of, and that is not logged."""
-        return boto3.client(service, region_name=region, endpoint_url=self.emulator.url, **CREDENTIALS)
+        return _session(region).client(service, endpoint_url=self.emulator.url)
 
     def images(self, region: str = HOME) -> dict[str, dict[str, Any]]:
         """Return the images of the account, by name."""
@@ -220,6 +242,13 @@ class Account:
         """Return all parameters."""
         found = self.client("ssm", region).get_parameters_by_path(Path="/discriminat", Recursive=True)["Parameters"]
         return {each["Name"]: each["Value"] for each in found}
+
+
+def _session(region: str) -> boto3.Session:
+    """Return a session of its own, whose descriptions of AWS's services are those of all: reading them takes long."""
+    core = botocore.session.Session()
+    core.register_component("data_loader", LOADER)
+    return boto3.Session(botocore_session=core, region_name=region, **CREDENTIALS)
 
 
 class _Raw:

@@ -9,6 +9,7 @@ import json
 import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 BLOCK = 512 * 1024
 VERSION = "0.1.0"
@@ -52,6 +53,10 @@ class Bakery:
             "architecture": path.stem.rpartition("-")[2],
         }
         path.with_name(f"{path.name}.json").write_text(json.dumps(report | other))
+
+    def manifest(self, version: str = VERSION) -> dict[str, Any]:
+        """Return the release manifest that was written beside the disks."""
+        return dict(json.loads((self.directory / f"discriminat-{version}.manifest.json").read_text()))
 
     def _commit(self) -> str:
         for name in ("image/recipe.toml", "image/lock/arm64.txt", "image/lock/x86_64.txt"):
