@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
-from appliance.errors import DiscriminatError, PolicyError, SettingsError
+from appliance.errors import DiscriminatError, PolicyError, SelfTestError, SettingsError
 from appliance.settings import describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -85,8 +85,11 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"discriminat {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
+    _add_prepare(verbs)
+    _add_selftest(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
         worker.add_argument("descriptor", type=int)
@@ -106,6 +109,32 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     run.add_argument("--config", type=Path, metavar="FILE", help=f"settings file ({DEFAULT_CONFIG}, if it exists)")
     run.set_defaults(run=_run)
+
+
+def _add_prepare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    prepare = verbs.add_parser(
+        "prepare",
+        help="set the kernel's network settings, where `run` may not",
+        description="Set the kernel's network settings for the filter, as `run` does by itself where it may write\n"
+        "/proc/sys: forwarding, and connection tracking sized from memory. For a service manager, as root, before\n"
+        "`run` as another user. Load a closed ruleset first: this switches forwarding on.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    prepare.set_defaults(run=_prepare)
+
+
+def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    selftest = verbs.add_parser(
+        "selftest",
+        help="prove that this machine filters: one flow that must pass, one that must not",
+        description="Load the ruleset and start a worker in network namespaces of their own, and let two connections\n"
+        "through: one that policy allows and one that it refuses. Nothing else on this machine is touched. `run` does\n"
+        "it by itself, and is not ready before it has passed. Wants root, or user namespaces.",
+        epilog="exit 0 when it has passed, 1 when it has not",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
+    selftest.set_defaults(run=_selftest)
 
 
 def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -137,6 +166,16 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.add_argument("--resolve", action="store_true", help="ask this machine's resolver for the name's addresses")
     _add_sources(explain)
     explain.set_defaults(run=_explain)
+
+
+def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    version = verbs.add_parser(
+        "version",
+        help="say what runs here: version, engine, Python, kernel, image",
+        description="Say what runs here: version, engine, Python, kernel, and the image's commit and packages.",
+    )
+    version.add_argument("--json", action="store_true", help="print JSON, with the version of every package")
+    version.set_defaults(run=_version)
 
 
 def _add_sources(verb: argparse.ArgumentParser) -> None:
@@ -176,6 +215,25 @@ def _read_config(path: Path | None) -> str:
         raise SettingsError(f"{path or DEFAULT_CONFIG}: it is not text", hint=hint) from None
 
 
+def _prepare(_: argparse.Namespace) -> int:
+    from appliance.edge import system  # noqa: PLC0415
+
+    failed = system.apply_kernel_settings(system.memory_octets())
+    for setting in failed:
+        sys.stderr.write(f"discriminat: error: kernel setting left alone: {setting}\n")
+    return int(bool(failed))
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    from appliance.selftest import run_selftest  # noqa: PLC0415
+
+    findings = run_selftest()
+    if findings.failure and not arguments.json:
+        raise SelfTestError(findings.failure, hint=findings.hint)
+    _print(findings.document() if arguments.json else f"passed: {findings.summary}\n")
+    return int(bool(findings.failure))
+
+
 def _worker(arguments: argparse.Namespace) -> int:
     from appliance.worker import work  # noqa: PLC0415
 
@@ -212,6 +270,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     explanation = answer(source, question, resolve=arguments.resolve)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    from appliance.about import about_document, render_about  # noqa: PLC0415
+
+    _print(about_document() if arguments.json else render_about())
+    return 0
 
 
 def _refuse_sources(arguments: argparse.Namespace) -> None:
