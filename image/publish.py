@@ -108,10 +108,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ImageError(f"a public image is deprecated after {LONGEST_PUBLIC} days at most: shorten --deprecate-after")
     paths = arguments.image or _in_build()
     try:
-        from image.publisher import Publisher, connect  # noqa: PLC0415 -- the other verbs do without boto3
+        from image.cloud import Interrupted  # noqa: PLC0415 -- the other verbs do without boto3
+        from image.publisher import Publisher, connect  # noqa: PLC0415
     except ModuleNotFoundError as fault:
         raise ImageError(f"{fault.name} is missing: run .venv/bin/python -m image publish, after make setup") from None
-    return Publisher(connect(wishes), wishes, say=say).publish(paths)
+    try:
+        return Publisher(connect(wishes), wishes, say=say).publish(paths)
+    except Interrupted as fault:
+        sys.stderr.write(f"\nimage: error: {fault}\n")
+        return 130
 
 
 def say(line: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import boto3
 import botocore.exceptions
 
-from image import provenance, release, signature
+from image import provenance, release, signature, verify
 from image.account import require_account
 from image.ami import Ami, Amis, describe, labels
 from image.baked import Baked, open_baked
@@ -60,9 +60,7 @@ def connect(wishes: Wishes) -> Any:  # noqa: ANN401 -- boto3 has no types
 
 def broken_promises(path: Path) -> list[str]:
     """Return what the image promises and does not keep."""
-    from image import verify  # noqa: PLC0415 -- needs the tools tree, which tests do without
-
-    return [str(each) for each in verify.check(path)]
+    return [f"{finding.promise}: {finding.text}" for finding in verify.check(path)]
 
 
 class Publisher:
