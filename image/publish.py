@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("--region", type=_region, default="", metavar="R", help="where to write the snapshot ($AWS_REGION)")
+    add("--region", type=_region, metavar="R", help="where to write the snapshot ($AWS_REGION)")
     add(
         "--image", type=Path, action="append", default=[], metavar="FILE",
         help="raw disk, as often as there are architectures (those of this version in build/)",
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         ImageError: something was refused; what was done stays, and a further run goes on from there.
     """
     wishes = Wishes(
-        region=arguments.region,
+        region=arguments.region or "",
         copy_to=arguments.copy_to,
         share=arguments.share,
         public=arguments.public,

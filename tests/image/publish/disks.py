@@ -54,6 +54,12 @@ class Bakery:
         }
         path.with_name(f"{path.name}.json").write_text(json.dumps(report | other))
 
+    def key(self, name: str) -> Path:
+        """Make an SSH key."""
+        path = self.directory / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", path], check=True)
+        return path
+
     def manifest(self, version: str = VERSION) -> dict[str, Any]:
         """Return the release manifest that was written beside the disks."""
         return dict(json.loads((self.directory / f"discriminat-{version}.manifest.json").read_text()))
