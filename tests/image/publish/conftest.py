@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.publish.account import Account
-from tests.image.publish.disks import Bakery
+from tests.image.publish.disks import Bakery, Repository
 from tests.lab.emulator import Emulator
 
 OURS = Path(__file__).parent
@@ -29,9 +29,14 @@ def emulator() -> Iterator[Emulator]:
         started.close()
 
 
+@pytest.fixture(scope="package")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return Repository(tmp_path_factory.mktemp("repository"))
+
+
 @pytest.fixture
-def bakery(tmp_path: Path) -> Bakery:
-    return Bakery(tmp_path)
+def bakery(tmp_path: Path, repository: Repository) -> Bakery:
+    return Bakery(tmp_path, repository)
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ TAIL = 512 * 3  # octets of the last block, which is not whole
 class Bakery:
     """Makes disks in a directory, and remembers the repository's commit."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, repository: "Repository") -> None:
         self.directory = directory
-        self.repository = directory / "repository"
-        self.commit = self._commit()
+        self.repository = repository.folder
+        self.commit = repository.commit
 
     def bake(
         self, architecture: str = "arm64", *, version: str = VERSION, seed: int = 0, blocks: tuple[int, ...] = BLOCKS
@@ -64,17 +64,22 @@ class Bakery:
         """Return the release manifest that was written beside the disks."""
         return dict(json.loads((self.directory / f"discriminat-{version}.manifest.json").read_text()))
 
-    def _commit(self) -> str:
+
+class Repository:
+    """A clone with a commit, from which the disks say they were baked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         for name in ("image/recipe.toml", "image/lock/arm64.txt", "image/lock/x86_64.txt"):
-            file = self.repository / name
+            file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{name}\n")
-        git = functools.partial(subprocess.run, cwd=self.repository, check=True, capture_output=True, text=True)
+        git = functools.partial(subprocess.run, cwd=folder, check=True, capture_output=True, text=True)
         git(["git", "init", "--quiet"])
         git(["git", "add", "."])
         who = ("-c", "user.name=baker", "-c", "user.email=baker@example.com", "-c", "commit.gpgsign=false")
         git(["git", *who, "commit", "--quiet", "--message", "all"])
-        return git(["git", "rev-parse", "HEAD"]).stdout.strip()
+        self.commit = git(["git", "rev-parse", "HEAD"]).stdout.strip()
 
 
 def content(path: Path) -> dict[int, bytes]:
