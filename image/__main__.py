@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from image import apt, verify
+from image import apt, publish, verify
 from image.build import build
 from image.errors import ImageError
 from image.manifest import read_revision
@@ -28,10 +28,13 @@ def main() -> int:
     verb.add_argument("--epoch", type=int, default=0, help="and its time")
     verb.add_argument("--renew-lock", action="store_true", help="take the packages that the archive has now")
     verify.add_arguments(verbs.add_parser("check", help="prove what is promised of a disk"))
+    publish.add_arguments(verbs.add_parser("publish", help="make AMIs of disks, in every region"))
     arguments = parser.parse_args()
     try:
         if arguments.verb == "check":
             return verify.run(arguments)
+        if arguments.verb == "publish":
+            return publish.run(arguments)
         recipe = read_recipe()
         build(
             recipe,
