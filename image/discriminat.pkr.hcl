@@ -79,12 +79,16 @@ source "amazon-ebssurrogate" "discriminat" {
     device_name           = "/dev/xvda"
     volume_type           = "gp3"
     volume_size           = 16
+    iops                  = 3000
+    throughput            = 125
     delete_on_termination = true
   }
   launch_block_device_mappings {
     device_name           = "/dev/xvdf"
     volume_type           = "gp3"
     volume_size           = 1
+    iops                  = 3000
+    throughput            = 125
     delete_on_termination = true
   }
   metadata_options {
