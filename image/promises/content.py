@@ -18,6 +18,20 @@ ARCHIVE = re.compile(
 GENERATED = ("/var/cache/ldconfig/aux-cache", "/var/lib/dpkg/available-old", "/var/lib/dpkg/status-old")
 
 
+def report(image: Opened) -> Iterator[str]:
+    """Find where the document beside the image tells of another one."""
+    expected = {
+        "architecture": image.architecture,
+        "octets": image.disk.get("octets"),
+        "roothash": image.disk.get("verity", {}).get("roothash"),
+        "sha256": image.disk.get("sha256"),
+        "version": image.manifest.get("version"),
+    }
+    for name, value in expected.items():
+        if image.report.get(name) != value:
+            yield f"it tells of the {name} {image.report.get(name, 'nothing')}, the image has {value or 'none'}"
+
+
 def manifest(image: Opened) -> Iterator[str]:
     """Find where what the machine says of itself is not so."""
     if not image.manifest:
@@ -117,6 +131,7 @@ def _differences(where: str, listed: dict[str, str], installed: dict[str, str]) 
 
 
 CONTENT = (
+    Promise("report", "The document beside it has its digest, size and root hash.", report),
     Promise(
         "manifest",
         "`discriminat version` shows the truth: the manifest on the machine matches what is installed.",

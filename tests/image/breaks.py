@@ -357,6 +357,12 @@ BREAKS: dict[str, list[tuple[str, Break, str]]] = {
         ("a large disk", facts(octets=1 << 30), "1024 MiB"),
         ("does not compress", facts(compressed=301 << 20), "301 MiB"),
     ],
+    "report": [
+        ("none", lambda image: (image / "report.json").unlink(), "sha256 nothing"),
+        ("of another image", lambda image: edit(image / "report.json", sha256="6" * 64), "6666"),
+        ("of another root", lambda image: edit(image / "report.json", roothash="cd" * 32), "cdcd"),
+        ("of another machine", lambda image: edit(image / "report.json", architecture="arm64"), "arm64"),
+    ],
     "manifest": [
         ("none", remove(MANIFEST), "no manifest"),
         ("no JSON", write(MANIFEST, "{"), "no manifest"),

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 from image.lock import OWN
-from image.opened import MANIFEST, Opened, Wanted
+from image.opened import LOADERS, MANIFEST, Opened, Wanted
 from image.promises import disk
 
 # ruff: noqa: S108 -- /tmp is the image's
@@ -67,13 +67,6 @@ TREE = {
     "/usr/bin/discriminat": "#!/usr/bin/python3\n",
     "/usr/bin/nsupdate-assembly": "ends in `as`, and is no assembler\n",
 }
-PARTITIONS = [
-    ("bios", disk.BIOS, 1),
-    ("esp", disk.ESP, 64),
-    ("root", disk.ROOT["x86_64"], 200),
-    ("root-verity", disk.VERITY["x86_64"], 2),
-    ("state", "0fc63daf-8483-4772-8e79-3d69d8477de4", 512),
-]
 
 
 def put(directory: Path, path: str, content: str | bytes, mode: int = 0o644) -> Path:
@@ -122,7 +115,7 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def make(directory: Path) -> Opened:
+def make(directory: Path, arch: str = "x86_64") -> Opened:
     """Lay out an image that keeps every promise."""
     root = directory / "root"
     shutil.copytree(ROOT / "appliance/systemd/usr", root / "usr", symlinks=True)
@@ -136,23 +129,27 @@ def make(directory: Path) -> Opened:
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder).chmod(0o1777)
     about = {
-        "schema": 1, "name": "discriminat", "version": VERSION, "architecture": "x86_64", "commit": "c0ffee",
+        "schema": 1, "name": "discriminat", "version": VERSION, "architecture": arch, "commit": "c0ffee",
         "source_date_epoch": EPOCH, "debian": "13.2", "suite": "trixie", "kernel": KERNEL, "packages": debian,
     }  # fmt: skip
     put(root, MANIFEST, json.dumps(about))
 
     esp = directory / "esp"
-    put(esp, "/EFI/BOOT/BOOTX64.EFI", loader())
-    put(esp, "/vmlinuz", b"kernel")
-    put(esp, "/initrd", b"initrd")
+    put(esp, f"/{LOADERS[arch]}", loader())
     facts = {
-        "octets": 800 << 20, "sha256": DIGEST, "compressed": 120 << 20, "stray": [], "bios": [], "grub": grub(),
-        "partitions": layout(), "loader_machine": "x86_64", "initrd": INITRD,
+        "octets": 800 << 20, "sha256": DIGEST, "compressed": 120 << 20, "stray": [],
+        "partitions": layout(arch), "loader_machine": arch, "initrd": INITRD,
         "filesystems": {"bios": "", "esp": "vfat", "root": "erofs", "root-verity": "", "state": "ext4"},
         "verity": {"roothash": ROOTHASH, "verified": True, "said": ""},
         "state": {"label": disk.STATE_LABEL, "files": ["lost+found"]},
     }  # fmt: skip
+    if arch == "x86_64":
+        put(esp, "/vmlinuz", b"kernel")
+        put(esp, "/initrd", b"initrd")
+        facts |= {"bios": [], "grub": grub()}
     put(directory, "disk.json", json.dumps(facts))
+    told = {"sha256": DIGEST, "octets": 800 << 20, "roothash": ROOTHASH, "version": VERSION, "architecture": arch}
+    put(directory, "report.json", json.dumps(told))
     components = [
         {
             "name": name, "version": version, "licenses": [{"license": {"id": "MIT"}}],
@@ -166,10 +163,17 @@ def make(directory: Path) -> Opened:
     return Opened(directory, WANTED)
 
 
-def layout() -> list[dict[str, object]]:
+def layout(arch: str = "x86_64") -> list[dict[str, object]]:
     """Return the partitions as `disk.json` has them."""
+    partitions = [
+        *([("bios", disk.BIOS, 1)] if arch == "x86_64" else []),
+        ("esp", disk.ESP, 64),
+        ("root", disk.ROOT[arch], 200),
+        ("root-verity", disk.VERITY[arch], 2),
+        ("state", "0fc63daf-8483-4772-8e79-3d69d8477de4", 512),
+    ]
     found, start = [], 1 << 20
-    for number, (name, kind, size) in enumerate(PARTITIONS, 1):
+    for number, (name, kind, size) in enumerate(partitions, 1):
         place = {"number": number, "name": name, "type": str(kind), "id": str(kind), "start": start, "size": size << 20}
         found.append(place)
         start += size << 20

@@ -62,7 +62,7 @@ def test_drop_ins_are_laid_over_a_unit(tmp_path: Path) -> None:
         tree(
             tmp_path,
             {
-                f"{SYSTEMD}/a.service": "[Unit]\nAfter=b.service\n[Service]\n# User=root\nUser=one\nExecStart=x \\\n  y\n",
+                f"{SYSTEMD}/a.service": "[Unit]\nAfter=b.service\n[Service]\n#User=0\nUser=one\nExecStart=x \\\n y\n",
                 "/etc/systemd/system/a.service.d/50.conf": "[Unit]\nAfter=c.service\n[Service]\nUser=three\n",
                 f"{SYSTEMD}/a.service.d/20.conf": "[Service]\nUser=two\n",
                 f"{SYSTEMD}/a.service.d/60.conf": "[Unit]\nAfter=\nAfter=d.service\n",

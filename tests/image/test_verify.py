@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from image.opened import Opened
+from image.opened import NOTHING, Opened
 from image.promises import PROMISES
 from image.verify import judge, table
 from tests.image import specimen
@@ -38,6 +38,16 @@ def test_a_good_image_keeps_every_promise(good: Path) -> None:
 
     assert findings == []
     assert table(findings).count("\nok ") == len(PROMISES) - 1
+
+
+def test_an_image_for_arm64_needs_no_bios(tmp_path: Path) -> None:
+    """What is for legacy BIOS alone is not asked of it; the rest is."""
+    image = specimen.make(tmp_path, "arm64")
+
+    assert judge(image) == []
+    assert {finding.promise for finding in judge(Opened(tmp_path, NOTHING))} == {
+        *("botocore", "locked", "nothing-else-runs"),
+    }
 
 
 def test_every_promise_is_broken_once() -> None:

@@ -2,10 +2,10 @@
 
     python -m tests.image.twice [FILE]
 
-The other machine is a Debian tree made for this, which has nothing of this clone but its sources, packed as they are, no
-git, another time zone, locale, umask, home and host name; it runs `image/provision.sh`, as Packer's builder does, which
-runs the same steps and proves the promises. What was downloaded for the first image is shared, as the lock has the
-digest of each file; nothing else is.
+The other machine is a Debian tree made for this, which has nothing of this clone but its sources, packed as they are:
+no git, another time zone, locale, umask, home and host name; it runs `image/provision.sh`, as Packer's builder does, which
+runs the same steps and proves the promises. Only what was downloaded for the first image is given to it, as the lock
+has the digest of each file.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from pathlib import Path
 from image import apt, gpt
 from image.errors import ImageError
 from image.steps import CACHE
-from image.tools import BUILD, SUITE, Tree, bootstrap
+from image.tools import BUILD, SUITE, bootstrap
 from image.verify import find
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,9 @@ def bake_elsewhere(work: Path, report: dict[str, object]) -> Path:
     variables = {"ARCHIVE": "/work/sources.tar.gz", "DISK": "/work/second.raw", "PACKAGES": "/work/packages"}
     variables |= {"COMMIT": str(report["commit"]), "EPOCH": str(report["source_date_epoch"])}
     shutil.copy(ROOT / "image/provision.sh", work)
-    shutil.copytree(BUILD / CACHE, work / "packages")
+    (work / "packages").mkdir()
+    if (BUILD / CACHE).is_dir():
+        shutil.copytree(BUILD / CACHE, work / "packages", dirs_exist_ok=True)
     subprocess.run(
         [
             *("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"),
