@@ -2,10 +2,10 @@
 
     python -m tests.image.twice [FILE]
 
-The other machine is a Debian tree made for this, which has nothing of this clone but its sources, packed as they are:
-no git, another time zone, locale, umask, home and host name; it runs `image/provision.sh`, as Packer's builder does, which
-runs the same steps and proves the promises. Only what was downloaded for the first image is given to it, as the lock
-has the digest of each file.
+The other machine is a Debian tree made for this, which has of this clone only its sources, packed as they are. It has no
+git, another time zone, locale, umask, home and host name, and it runs `image/provision.sh` as Packer's builder does: the
+same steps, and the same proof of the promises. Only what was downloaded for the first image is given to it, as the
+lock has the digest of each file.
 """
 
 import hashlib
