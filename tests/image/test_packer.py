@@ -166,6 +166,16 @@ def test_the_ami_has_the_properties_that_publish_gives(tmp_path: Path, architect
     assert setting("delete_on_termination", root[1]) == json.dumps(ebs["DeleteOnTermination"])
 
 
+def test_the_builders_own_disk_stays_out_of_the_ami() -> None:
+    """Packer puts every volume of the builder into the AMI that it is not told to leave out."""
+    mappings = re.findall(r"  launch_block_device_mappings \{\n(.*?)  \}\n", TEMPLATE, re.DOTALL)
+    root = re.search(r'source_device_name += "(.+)"', TEMPLATE)
+
+    assert root
+    left_out = {setting("device_name", block): "omit_from_artifact    = true" in block for block in mappings}
+    assert left_out == {"/dev/xvda": True, root[1]: False}
+
+
 def test_the_builder_is_debians_own() -> None:
     """Owner and name of Debian's official AMIs."""
     assert re.search(r'owners += \["136693071363"\]', TEMPLATE)
