@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from image import apt
+from image import apt, publish, verify
 from image.build import build
 from image.errors import ImageError
 from image.manifest import read_revision
@@ -17,14 +17,24 @@ def main() -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("build", help="bake the disk")
     verb.add_argument("--arch", default="", help="x86_64 or arm64; this machine's own if not given")
-    verb.add_argument("--output", type=Path, help="a file, or a block device; build/discriminat-VERSION-ARCH.raw if not given")
+    verb.add_argument(
+        "--output", type=Path, help="a file, or a block device; build/discriminat-VERSION-ARCH.raw if not given"
+    )
     verb.add_argument("--mirror", default="", help="Debian's archive, where this machine's apt is not to be asked")
-    verb.add_argument("--security-mirror", default="", help="that of its security updates; MIRROR-security if not given")
+    verb.add_argument(
+        "--security-mirror", default="", help="that of its security updates; MIRROR-security if not given"
+    )
     verb.add_argument("--commit", default="", help="what is built, where there is no git")
     verb.add_argument("--epoch", type=int, default=0, help="and its time")
     verb.add_argument("--renew-lock", action="store_true", help="take the packages that the archive has now")
+    verify.add_arguments(verbs.add_parser("check", help="prove what is promised of a disk"))
+    publish.add_arguments(verbs.add_parser("publish", help="make AMIs of disks, in every region"))
     arguments = parser.parse_args()
     try:
+        if arguments.verb == "check":
+            return verify.run(arguments)
+        if arguments.verb == "publish":
+            return publish.run(arguments)
         recipe = read_recipe()
         build(
             recipe,

@@ -51,6 +51,9 @@ def build(
                 raise ImageError(_told(error)) from error
             _say(f"{time.monotonic() - begun:.0f} s")
         _say(f"        done in {time.monotonic() - started:.0f} s")
+        beside = target if not target.is_block_device() else BUILD / "device.raw"
+        for kind in ("cdx.json", "sources.txt"):
+            (work / f"disk.{kind}").replace(beside.with_suffix(f".{kind}"))
         _publish(work / "disk.raw", target)
         (work / "disk.raw.json").replace(target.with_name(f"{target.name}.json") if target.is_file() else BUILD / "device.json")
     return target

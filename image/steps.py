@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from image import apt, disk, files, lock, manifest, package
+from image import apt, disk, files, lock, manifest, package, sbom
 from image.errors import ImageError
 from image.recipe import Architecture, Recipe
 from image.tools import Tree, bootstrap, tools
@@ -108,6 +108,12 @@ def furnish_root(bake: Bake) -> None:
     told = manifest.inner(bake.revision, bake.arch, bake.recipe, debian, bake.kernel, bake.packages)
     manifest.write(bake.root / "usr/lib/discriminat/manifest.json", told)
     files.backdate(bake.root, bake.revision.epoch)
+
+
+def list_materials(bake: Bake) -> None:
+    """Write the bill of materials, and the list of source packages, that will lie beside the disk."""
+    name = f"discriminat-{bake.revision.version}-{bake.arch.name}"
+    sbom.write(bake.root, bake.packages, bake.work / "disk.cdx.json", epoch=bake.revision.epoch, name=name)
 
 
 def make_initrd(bake: Bake) -> None:
@@ -232,6 +238,7 @@ STEPS = (
     Step("root tree", make_root),
     Step("lock", compare_lock),
     Step("settings", furnish_root),
+    Step("bill of materials", list_materials),
     Step("initrd", make_initrd),
     Step("root file system", make_root_filesystem),
     Step("kernel image", make_kernel_image),
