@@ -85,6 +85,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"discriminat {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
+    _add_prepare(verbs)
     _add_check(verbs)
     _add_explain(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
@@ -106,6 +107,18 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     run.add_argument("--config", type=Path, metavar="FILE", help=f"settings file ({DEFAULT_CONFIG}, if it exists)")
     run.set_defaults(run=_run)
+
+
+def _add_prepare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    prepare = verbs.add_parser(
+        "prepare",
+        help="set the kernel's network settings, where `run` may not",
+        description="Set the kernel's network settings for the filter, as `run` does by itself where it may write\n"
+        "/proc/sys: forwarding, and connection tracking sized from memory. For a service manager, as root, before\n"
+        "`run` as another user. Load a closed ruleset first: this switches forwarding on.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    prepare.set_defaults(run=_prepare)
 
 
 def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -174,6 +187,15 @@ def _read_config(path: Path | None) -> str:
         raise SettingsError(f"{path or DEFAULT_CONFIG}: {fault.strerror}", hint=hint) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path or DEFAULT_CONFIG}: it is not text", hint=hint) from None
+
+
+def _prepare(_: argparse.Namespace) -> int:
+    from appliance.edge import system  # noqa: PLC0415
+
+    failed = system.apply_kernel_settings(system.memory_octets())
+    for setting in failed:
+        sys.stderr.write(f"discriminat: error: kernel setting left alone: {setting}\n")
+    return int(bool(failed))
 
 
 def _worker(arguments: argparse.Namespace) -> int:
