@@ -35,6 +35,7 @@ from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
+from appliance.proving import Proof
 from appliance.settings import Settings
 from appliance.vitals import Vitals
 
@@ -44,6 +45,7 @@ POLL_SHARE = 5  # AWS is read for at most one part in so many of the time
 POLL_JITTER = 0.1  # share of the interval
 RETRY_FIRST = 1.0  # seconds
 RETRY_MOST = 60.0  # seconds
+PROOF_WAIT = 2.0  # seconds that a reading stays fresh
 BACKOFF_MOST = 10  # doublings of the interval; more would soon be no number any more
 DRAIN = 2.0  # seconds for held packets to be decided on the way out
 WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
@@ -58,6 +60,7 @@ class Supervisor:
         self._read_settings = read_settings  # from user data, and all that stands on this machine
         self._settings = settings = read_settings("")
         self._dataplane = Dataplane(self._tell)
+        self._proof = Proof(self._tell)
         self._manager = system.ServiceManager.from_environment()
         self._policy: Policy = EMPTY_POLICY
         self._inventory = Inventory((), ())
@@ -85,6 +88,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         self._health = HealthServer(self._settings.health_port, self.report)
         self._health.start()
+        self._spawn(self._feed_watchdog())
         body = asyncio.create_task(self._body())
         stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -130,7 +134,7 @@ class Supervisor:
             self._ask(),
             self._watch(),
             self._count(),
-            self._feed_watchdog(),
+            self._proof.seek(config),
             self._preferences.follow(),
         ]
         if self._settings.aws_auto_scaling_group:
@@ -189,6 +193,8 @@ class Supervisor:
                 self._failure = ""
                 failures = 0
                 self._read_at = began
+                if await self._proof.wait() > PROOF_WAIT:  # until the data plane was seen to filter all stays closed
+                    continue  # and what was read is old by now
                 async with self._applying:
                     await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
             spent = time.monotonic() - began
@@ -319,7 +325,7 @@ class Supervisor:
         interval = self._manager.watchdog_interval
         while interval is not None:
             if not self._ready or self._crew.is_alive(time.monotonic()):
-                self._manager.notify("WATCHDOG=1")
+                self._manager.tell_alive(interval)
             await asyncio.sleep(interval)
 
     @property
@@ -332,6 +338,7 @@ class Supervisor:
         is_well = self.is_well
         report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
         report["aws_failure"] = self._failure
+        report["self_test"] = self._proof.state
         if self._ready:
             report["instance"] = self._identity.instance_id
             report |= self._vitals().document()

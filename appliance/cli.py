@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
-from appliance.errors import DiscriminatError, PolicyError, SettingsError
+from appliance.errors import DiscriminatError, PolicyError, SelfTestError, SettingsError
 from appliance.settings import describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -86,6 +86,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
     _add_prepare(verbs)
+    _add_selftest(verbs)
     _add_check(verbs)
     _add_explain(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
@@ -119,6 +120,20 @@ def _add_prepare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     prepare.set_defaults(run=_prepare)
+
+
+def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    selftest = verbs.add_parser(
+        "selftest",
+        help="prove that this machine filters: one flow that must pass, one that must not",
+        description="Load the ruleset and start a worker in network namespaces of their own, and let two connections\n"
+        "through: one that policy allows and one that it refuses. Nothing else on this machine is touched. `run` does\n"
+        "it by itself, and is not ready before it has passed. Wants root, or user namespaces.",
+        epilog="exit 0 when it has passed, 1 when it has not",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
+    selftest.set_defaults(run=_selftest)
 
 
 def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -196,6 +211,16 @@ def _prepare(_: argparse.Namespace) -> int:
     for setting in failed:
         sys.stderr.write(f"discriminat: error: kernel setting left alone: {setting}\n")
     return int(bool(failed))
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    from appliance.selftest import run_selftest  # noqa: PLC0415
+
+    findings = run_selftest()
+    if findings.failure and not arguments.json:
+        raise SelfTestError(findings.failure, hint=findings.hint)
+    _print(findings.document() if arguments.json else f"passed: {findings.summary}\n")
+    return int(bool(findings.failure))
 
 
 def _worker(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,8 @@
     ├── SettingsError           a setting that is unknown, mistyped or out of range
     ├── InputError              a file, or what stands in for it, that cannot be used
     ├── AwsError                AWS did not answer, or not as documented
-    └── KernelError             the kernel refused a ruleset, a queue or a socket
+    ├── KernelError             the kernel refused a ruleset, a queue or a socket
+    └── SelfTestError           the data plane let pass or refused what it should not have
 
 This module imports nothing. The core raises; only `cli.py` prints and exits.
 """
@@ -66,3 +67,7 @@ class AwsError(DiscriminatError):
 
 class KernelError(DiscriminatError):
     """The kernel refused a ruleset, a queue or a socket. The caller stays closed."""
+
+
+class SelfTestError(DiscriminatError):
+    """The data plane did not do with a flow what policy says. The caller stays closed."""

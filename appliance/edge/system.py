@@ -13,6 +13,7 @@ PROC_SYS = Path("/proc/sys")
 CONNTRACK_OCTETS = 384  # memory of one conntrack entry, roughly
 CONNTRACK_SHARE = 8  # at most one part in so many of the memory goes to conntrack
 CONNTRACK_LEAST = 65536  # entries
+START_INTERVALS = 4  # signs of life that may be missed while starting
 
 
 def conntrack_capacity(memory: int) -> int:
@@ -110,6 +111,10 @@ class ServiceManager:
         """Seconds between two signs of life, or None if none is wanted."""
         microseconds = os.environ.get("WATCHDOG_USEC", "")
         return int(microseconds) / 2_000_000 if microseconds.isdigit() else None
+
+    def tell_alive(self, interval: float) -> None:
+        """Feed the watchdog; before READY=1 there is none, and it is the time to start that would run out."""
+        self.notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={int(interval * START_INTERVALS * 1_000_000)}")
 
     def notify(self, state: str) -> None:
         """Send a state such as READY=1; a manager that does not listen is no fault of ours."""

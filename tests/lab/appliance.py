@@ -1,6 +1,6 @@
 """Appliance: the host private subnets route to, with one interface, one Elastic IP, and the source check off.
 
-`start` runs the real program on it, as its systemd unit would; `plain_nat` makes the kernel masquerade instead, to
+`start` runs the real program on it, as the user its systemd unit gives it; `plain_nat` makes the kernel masquerade instead, to
 show that the lab works without the program and to measure against. Nothing here tells the program that it is in a
 lab, beyond the standard AWS endpoint variables.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import installed
+from tests.lab import service
 from tests.lab.fabric import API
 from tests.lab.namespaces import Namespace
 
@@ -90,11 +91,12 @@ class Appliance:
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.directory / "config.toml"
         path.write_text(render_toml(self.config(config)))
+        service.own(self.directory)
+        for preparation in service.preparations():
+            self.namespace.run(*preparation, env=self.environment, check=False)  # not all may be had in a namespace
         with self.output.open("ab") as output:
             self.process = self.namespace.popen(
-                *command,
-                "--config",
-                str(path),
+                *service.command(*command, "--config", str(path)),
                 stdout=output,
                 stderr=output,
                 env={**self.environment, **(env or {})},

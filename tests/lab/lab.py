@@ -104,6 +104,7 @@ class Lab:
             raise enclosure.EnclosureError("the lab runs inside an enclosure: python tests/lab/enclosure.py COMMAND")
         directory = directory or Path(tempfile.mkdtemp(prefix="lab-", dir="/run"))
         directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o755)  # the appliance's user writes below it
         with ThreadPoolExecutor(1) as pool:  # importing moto takes longer than everything else
             emulator: Future[Emulator] = pool.submit(_make_emulator)
             names: dict[str, Record] = {}

@@ -1,0 +1,208 @@
+"""The self-test of the data plane: one flow that must pass, and one that must not.
+
+It runs in a sandbox (`edge/sandbox.py`): the ruleset as the appliance renders it, a worker as the appliance starts it,
+real TCP connections through both. Nothing of this machine's own network, ruleset or queues is touched. A kernel, an nft
+or a build of the engine that does not filter is found here, before anybody relies on it.
+
+The process that calls `run_selftest` is of no use afterwards: it has moved into the sandbox.
+"""
+
+import contextlib
+import json
+import select
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from appliance.edge import sandbox
+from appliance.edge.channel import WorkerChannel
+from appliance.edge.netfilter import Netfilter, NetfilterConfig
+from appliance.errors import DiscriminatError, SelfTestError
+from appliance.limits import Limits
+from appliance.messages import Configure, FlowLines, NewAnswers, NewPolicy, NewPreferences, Ready, Stop
+from appliance.policy.addresses import Answer
+from appliance.policy.fqdn import Fqdn
+from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
+from appliance.policy.policy import compile_policy
+from appliance.policy.preferences import DEFAULTS
+from appliance.reason import Reason
+
+LISTED, OTHER = "listed.example.com", "other.example.com"
+PATIENCE = 10.0  # seconds for one step in the network; the real thing takes milliseconds
+START_PATIENCE = 40.0  # seconds for the worker to start; under emulation that takes ten
+
+# Handshake of TLS 1.2, ServerHello, a cipher suite of that version, no extensions (RFC 5246 section 7.4.1.3).
+_SERVER_BODY = b"\x03\x03" + bytes(32) + b"\x00" + b"\xc0\x2f" + b"\x00"
+_SERVER_MESSAGE = b"\x02" + len(_SERVER_BODY).to_bytes(3) + _SERVER_BODY
+SERVER_HELLO = b"\x16\x03\x03" + len(_SERVER_MESSAGE).to_bytes(2) + _SERVER_MESSAGE
+
+Message = TypeVar("Message")
+
+_EXPECTED = {LISTED: {Reason.NAME_LISTED, Reason.SERVER_AGREED}, OTHER: {Reason.NAME_NOT_LISTED}}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was tested, and what came of it. `failure`: empty if all is well."""
+
+    failure: str
+    hint: str
+    nft_queue: bool  # as in NetfilterConfig
+    isn_reversed: bool
+    seconds: float
+
+    def document(self) -> dict[str, object]:
+        """Return the findings for programs, as JSON values."""
+        return {"passed": not self.failure, "summary": "" if self.failure else self.summary, **asdict(self)}
+
+    @property
+    def summary(self) -> str:
+        """What is to say when all is well."""
+        variant = "the nft queue statement" if self.nft_queue else "iptables NFQUEUE rules"
+        return f"a listed name got through and another was reset, through {variant}, in {self.seconds} s"
+
+
+def run_selftest() -> Findings:
+    """Move this process into a sandbox, and test there. Takes a second; never raises for what it finds."""
+    began = time.monotonic()
+    netfilter = Netfilter()
+    failure = hint = ""
+    nft_queue = isn_reversed = False
+    try:
+        ends = sandbox.enter(clients=2, wait=PATIENCE)
+        with _worker() as channel:
+            nft_queue, isn_reversed = netfilter.has_nft_queue(), netfilter.has_reversed_isn()
+            config = NetfilterConfig((sandbox.CLIENT_NETWORK,), 1, nft_queue=nft_queue, isn_reversed=isn_reversed)
+            netfilter.load(config)
+            _put_policy_in_force(channel, netfilter, config)
+            _expect_pass(ends.clients[0], ends.listener)
+            _expect_refusal(ends.clients[1], ends.listener)
+            _expect_events(channel)
+    except DiscriminatError as fault:
+        failure, hint = fault.message, fault.hint
+    except OSError as fault:
+        failure = str(fault)
+    return Findings(failure, hint, nft_queue, isn_reversed, round(time.monotonic() - began, 2))
+
+
+@contextmanager
+def _worker() -> Iterator[WorkerChannel]:
+    """Start a worker as `crew.py` does, here in the box, for the duration of a block."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-m", "appliance", "worker", str(theirs.fileno())]
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))  # noqa: S603 -- our own words
+    channel = WorkerChannel(ours)
+    try:
+        yield channel
+        channel.send(Stop(0.0))
+        process.wait(PATIENCE)
+    except (EOFError, subprocess.TimeoutExpired):
+        raise SelfTestError(f"the worker ended with code {process.wait(PATIENCE)}") from None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _put_policy_in_force(channel: WorkerChannel, netfilter: Netfilter, config: NetfilterConfig) -> None:
+    """Let one client reach one name at one address, and wait until the worker knows."""
+    rule = EgressRule("tcp", sandbox.PORT, sandbox.PORT, "0.0.0.0/0", f"discriminat:tls:{LISTED}")
+    interface = NetworkInterface("eni-selftest", ("sg-selftest",), (sandbox.CLIENT,), ())
+    policy = compile_policy(Inventory((SecurityGroup("sg-selftest", "selftest", (rule,)),), (interface,)))
+    channel.send(Configure(0, "selftest", Limits(), grace=0.0, isn_reversed=config.isn_reversed))
+    channel.send(NewPreferences(DEFAULTS))
+    channel.send(NewAnswers(tuple(Answer(Fqdn.parse(name), (sandbox.SERVER,), 3600.0) for name in (LISTED, OTHER))))
+    channel.send(NewPolicy(policy))
+    _receive(channel, Ready, START_PATIENCE)
+    netfilter.open_ports([(sandbox.CLIENT, sandbox.PORT)], (), config.clients)
+
+
+def _expect_pass(client: socket.socket, listener: socket.socket) -> None:
+    """Let a client greet the listed name; both ends must get all that the other sent, and go on talking."""
+    hello = _client_hello(LISTED)
+    with _connected(client, listener) as server:
+        client.sendall(hello)
+        _expect(server, hello, "the hello of an allowed flow")
+        server.sendall(SERVER_HELLO)
+        _expect(client, SERVER_HELLO, "the reply to an allowed flow")
+        for sender, receiver in ((client, server), (server, client)):
+            sender.sendall(b"more")
+            _expect(receiver, b"more", "what follows in an allowed flow")
+
+
+def _expect_refusal(client: socket.socket, listener: socket.socket) -> None:
+    """Let a client greet another name; both ends must be reset, and the server must not have got an octet."""
+    with _connected(client, listener) as server:
+        client.sendall(_client_hello(OTHER))
+        for end, side in ((client, "client"), (server, "server")):
+            try:
+                got = end.recv(65536)
+            except ConnectionResetError:
+                continue
+            except TimeoutError:
+                raise SelfTestError(f"the {side} of a refused flow was not reset") from None
+            raise SelfTestError(f"the {side} of a refused flow got {len(got)} octets, or an end instead of a reset")
+
+
+def _expect_events(channel: WorkerChannel) -> None:
+    """Wait for the log lines of both flows, and compare their codes."""
+    codes: dict[str, set[str]] = {LISTED: set(), OTHER: set()}
+    while codes != _EXPECTED:
+        for line in _receive(channel, FlowLines, PATIENCE).lines.splitlines():
+            event = json.loads(line)
+            codes.setdefault(event["dhost"], set()).add(event["code"])
+        if any(codes[name] - _EXPECTED.get(name, set()) for name in codes):
+            raise SelfTestError(f"the log has other reasons than it should: {codes}")
+
+
+@contextmanager
+def _connected(client: socket.socket, listener: socket.socket) -> Iterator[socket.socket]:
+    """Connect, and yield the server's end."""
+    try:
+        client.connect((socket.inet_ntoa(sandbox.SERVER.to_bytes(4)), sandbox.PORT))
+        server, _ = listener.accept()
+    except TimeoutError:
+        raise SelfTestError("an annotated port cannot be connected to") from None
+    server.settimeout(PATIENCE)
+    with client, server:
+        yield server
+
+
+def _expect(end: socket.socket, octets: bytes, what: str) -> None:
+    got = b""
+    while len(got) < len(octets):
+        try:
+            more = end.recv(len(octets) - len(got))
+        except OSError as fault:
+            raise SelfTestError(f"{what} did not get through: {fault.strerror or 'timeout'}") from None
+        if not more:
+            raise SelfTestError(f"{what} did not get through: the connection has ended")
+        got += more
+    if got != octets:
+        raise SelfTestError(f"{what} has changed on its way")
+
+
+def _receive(channel: WorkerChannel, kind: type[Message], seconds: float) -> Message:
+    """Return the worker's next message of a kind; others are passed over."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        select.select([channel], [], [], left)
+        for message in channel.receive():
+            if isinstance(message, kind):
+                return message
+    raise SelfTestError(f"the worker sent no {kind.__name__} for {seconds:.0f} s")
+
+
+def _client_hello(name: str) -> bytes:
+    """Return what this machine's own TLS says to a server of that name."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, outgoing, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
