@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 
-from appliance import __version__
+from appliance import __version__, about
 from appliance.address import Ipv4, format_ipv4
 from appliance.chronicle import FLOW, METRICS, Chronicle
 from appliance.counters import counted_since
@@ -88,7 +88,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         self._health = HealthServer(self._settings.health_port, self.report)
         self._health.start()
-        self._spawn(self._feed_watchdog())
+        self._spawn(self._manager.feed_watchdog(lambda: not self._ready or self._crew.is_alive(time.monotonic())))
         body = asyncio.create_task(self._body())
         stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -108,8 +108,9 @@ class Supervisor:
         config = self._dataplane.config
         region = self._settings.aws_region or identity.region
         self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
-        program = f"discriminat {__version__}, engine {system.engine_build()}"
-        self._tell("appliance", "started", f"{program}, {config.queues} queues through {self._dataplane.variant}")
+        self._tell(
+            "appliance", "started", f"{about.program()}, {config.queues} queues through {self._dataplane.variant}"
+        )
         self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
             self._settings.names_nameservers,
@@ -321,13 +322,6 @@ class Supervisor:
                 self._tell("error", "dropped", reason)
             self._counted = counted
 
-    async def _feed_watchdog(self) -> None:
-        interval = self._manager.watchdog_interval
-        while interval is not None:
-            if not self._ready or self._crew.is_alive(time.monotonic()):
-                self._manager.tell_alive(interval)
-            await asyncio.sleep(interval)
-
     @property
     def is_well(self) -> bool:
         """Flows are filtered as policy says. True or not, what is open in the kernel goes on."""
@@ -337,8 +331,7 @@ class Supervisor:
         """Return whether all is well, and what /healthz says. Called from the health server's threads."""
         is_well = self.is_well
         report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
-        report["aws_failure"] = self._failure
-        report["self_test"] = self._proof.state
+        report |= {"image": about.commit(), "self_test": self._proof.state, "aws_failure": self._failure}
         if self._ready:
             report["instance"] = self._identity.instance_id
             report |= self._vitals().document()

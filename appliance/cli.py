@@ -89,6 +89,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_selftest(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
         worker.add_argument("descriptor", type=int)
@@ -165,6 +166,16 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.add_argument("--resolve", action="store_true", help="ask this machine's resolver for the name's addresses")
     _add_sources(explain)
     explain.set_defaults(run=_explain)
+
+
+def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    version = verbs.add_parser(
+        "version",
+        help="say what runs here: version, engine, Python, kernel, image",
+        description="Say what runs here: version, engine, Python, kernel, and the image's commit and packages.",
+    )
+    version.add_argument("--json", action="store_true", help="print JSON, with the version of every package")
+    version.set_defaults(run=_version)
 
 
 def _add_sources(verb: argparse.ArgumentParser) -> None:
@@ -259,6 +270,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     explanation = answer(source, question, resolve=arguments.resolve)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    from appliance.about import about_document, render_about  # noqa: PLC0415
+
+    _print(about_document() if arguments.json else render_about())
+    return 0
 
 
 def _refuse_sources(arguments: argparse.Namespace) -> None:

@@ -20,8 +20,12 @@ SUITE = "trixie"
 
 KINDS = {
     "bake": (
-        *("binutils", "cryptsetup-bin", "dosfstools", "e2fsprogs", "erofs-utils", "fdisk", "gdisk", "libarchive13t64"),
-        *("mtools", "python3-pefile", "systemd-boot-efi", "systemd-repart", "systemd-ukify", "xz-utils", "zstd"),
+        *("binutils", "cpio", "cryptsetup-bin", "dosfstools", "dracut-core", "e2fsprogs", "erofs-utils", "fdisk", "gdisk"),
+        *("kmod", "mtools", "python3-pefile", "systemd", "systemd-ukify", "udev", "zstd"),
+    ),
+    "engine": (
+        *("dpkg-dev", "gcc", "libc6-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools"),
+        *("python3-wheel",),
     ),
     "boot": (
         *("ovmf", "qemu-efi-aarch64", "qemu-system-arm", "qemu-system-x86", "qemu-utils", "seabios", "socat", "swtpm"),
@@ -83,8 +87,8 @@ def run(command: Sequence[str], name: str = "", environment: Mapping[str, str] |
     return done.stdout
 
 
-def tools(kind: str, mirror: str = "", security_mirror: str = "") -> Tree:
-    """Return the tools tree of a kind ("bake", "boot"), made if it is not there or has other packages than it should."""
+def tools(kind: str, sources: Sequence[apt.Source] | None = None) -> Tree:
+    """Return the tree of a kind ("bake", "engine", "boot"), made if it is not there or should have other packages."""
     packages = sorted({*KINDS[kind], *(GRUB.get(platform.machine(), ()) if kind == "bake" else ())})
     directory = BUILD / "tools" / kind
     stamp = directory / "stamp"
@@ -95,7 +99,8 @@ def tools(kind: str, mirror: str = "", security_mirror: str = "") -> Tree:
             require_root()
             stamp.unlink(missing_ok=True)
             shutil.rmtree(directory / "root", ignore_errors=True)
-            bootstrap(directory / "root", SUITE, packages, apt.sources(SUITE, mirror, security_mirror))
+            archives = apt.sources(SUITE) if sources is None else sources
+            bootstrap(directory / "root", SUITE, packages, [source.line() for source in archives])
             (directory / "root/work").mkdir(exist_ok=True)
             stamp.write_text(wanted, encoding="utf-8")
     return Tree(directory / "root")
@@ -108,19 +113,29 @@ def require_root() -> None:
 
 
 def bootstrap(
-    target: Path, suite: str, packages: Sequence[str], sources: Sequence[apt.Source], options: Sequence[str] = ()
+    target: Path,
+    suite: str,
+    packages: Sequence[str],
+    sources: Sequence[str],
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a Debian tree with mmdebstrap."""
+    """Make a Debian tree with mmdebstrap, from lines of sources.list.
+
+    In namespaces of its own: if it is killed, all that it started and mounted goes with it.
+    """
     run(
         [
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--format=directory"),
             f"--include={','.join(packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--aptopt={line}" for line in apt.settings()),
             *options,
-            *(suite, str(target)),
-            *(source.line() for source in sources),
-        ]
+            *(suite, str(target), *sources),
+        ],
+        name="mmdebstrap",
+        environment={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", **(environment or {})},
     )
 
 

@@ -34,7 +34,17 @@ ENGINE_PARTS = {
     "waiting",
 }
 ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "question", "report"}  # of `check` and `explain`
-APP_PARTS = {"chronicle", "counters", "crew", "dataplane", "membership", "preference_reader", "vitals"}
+APP_PARTS = {
+    "about",
+    "chronicle",
+    "counters",
+    "crew",
+    "dataplane",
+    "membership",
+    "preference_reader",
+    "proving",
+    "vitals",
+}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -55,8 +65,10 @@ MAY_IMPORT = {
     },
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
+    "selftest": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
     "sources": {"edge", "policy"} | ADVICE_PARTS,  # composition root of `check` and `explain`, as `app` is of `run`
-    "cli": {"app", "sources", "settings", "worker"} | ADVICE_PARTS,  # `run` starts its workers through a hidden verb
+    # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
+    "cli": {"about", "app", "edge", "selftest", "sources", "settings", "worker"} | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 

@@ -26,7 +26,7 @@ def read_unit(path: str | Path) -> dict[str, Section]:
             section = sections.setdefault(line[1:-1], {})
             continue
         key, equals, value = line.partition("=")
-        assert equals and key.isidentifier(), f"{path}:{number}: {line}"
+        assert equals, f"{path}:{number}: {line}"
         assert not line.endswith("\\"), f"{path}:{number}: this reader joins no lines"
         section[key] = [*section.get(key, []), value.strip()] if value.strip() else []
     return sections

@@ -25,7 +25,8 @@ _NEWUSER, _NEWNET = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET
 _OWN_NETWORK = Path("/proc/self/ns/net")
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _COMMAND_WAIT = 10.0  # seconds for ip
-_HINT = "run as root, or allow user namespaces: sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns"
+_SYSCTLS = "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns"
+_HINT = f"run as root, or allow user namespaces (sysctl {_SYSCTLS})"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

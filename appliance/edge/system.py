@@ -3,9 +3,11 @@
 Source: sd_notify(3); Documentation/networking/nf_conntrack-sysctl.rst and ip-sysctl.rst of Linux.
 """
 
+import asyncio
 import importlib.util
 import os
 import socket
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -112,9 +114,16 @@ class ServiceManager:
         microseconds = os.environ.get("WATCHDOG_USEC", "")
         return int(microseconds) / 2_000_000 if microseconds.isdigit() else None
 
-    def tell_alive(self, interval: float) -> None:
-        """Feed the watchdog; before READY=1 there is none, and it is the time to start that would run out."""
-        self.notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={int(interval * START_INTERVALS * 1_000_000)}")
+    async def feed_watchdog(self, is_alive: Callable[[], bool]) -> None:
+        """Tell that we live, as often as is wanted, while `is_alive` says so.
+
+        The watchdog begins with READY=1. Before that it is the time to start that would run out.
+        """
+        interval = self.watchdog_interval
+        while interval is not None:
+            if is_alive():
+                self.notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={int(interval * START_INTERVALS * 1_000_000)}")
+            await asyncio.sleep(interval)
 
     def notify(self, state: str) -> None:
         """Send a state such as READY=1; a manager that does not listen is no fault of ours."""

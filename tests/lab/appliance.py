@@ -1,8 +1,8 @@
 """Appliance: the host private subnets route to, with one interface, one Elastic IP, and the source check off.
 
-`start` runs the real program on it, as the user its systemd unit gives it; `plain_nat` makes the kernel masquerade instead, to
-show that the lab works without the program and to measure against. Nothing here tells the program that it is in a
-lab, beyond the standard AWS endpoint variables.
+`start` runs the real program on it, as the user that its systemd unit names; `plain_nat` makes the kernel masquerade
+instead, to show that the lab works without the program and to measure against. Nothing here tells the program that it
+is in a lab, beyond the standard AWS endpoint variables.
 """
 
 import http.client
