@@ -15,13 +15,13 @@ from tests.lab.fabric import API
 TAG = "boot-test"
 CHANNEL_SCRIPT = Path(__file__).with_name("channel_guest.py")
 
-CHANNEL_UNIT = f"""\
+CHANNEL_UNIT = """\
 [Unit]
 Description=Command channel of the boot test
 DefaultDependencies=no
 [Service]
-ImportCredential={TAG}.channel
-ExecStart=/usr/bin/python3 -I ${{CREDENTIALS_DIRECTORY}}/{TAG}.channel {{device}}
+ImportCredential={tag}.channel
+ExecStart=/usr/bin/python3 -I ${{CREDENTIALS_DIRECTORY}}/{tag}.channel {device}
 Restart=on-failure
 """
 ENDPOINTS = {
@@ -36,7 +36,7 @@ def channel(device: str) -> dict[str, str]:
     """Return the credentials that open the command channel on a serial port, such as /dev/ttyS1."""
     return {
         f"{TAG}.channel": CHANNEL_SCRIPT.read_text(),
-        f"systemd.extra-unit.{TAG}.service": CHANNEL_UNIT.format(device=device),
+        f"systemd.extra-unit.{TAG}.service": CHANNEL_UNIT.format(tag=TAG, device=device),
         f"systemd.unit-dropin.sysinit.target~{TAG}": f"[Unit]\nWants={TAG}.service\n",
     }
 

@@ -21,6 +21,7 @@ HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
 REQUEST, REPLY = 1, 2
 DISCOVER, OFFER, ASK, ACK, NAK, INFORM = 1, 2, 3, 5, 6, 8
 PAD, END = 0, 255
+IP_PKTINFO = 8  # of Linux; the module `socket` has no name for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Dhcp:
         self.leases: list[str] = []
         bound = fabric.namespace.bind("0.0.0.0", SERVER)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        bound.setsockopt(socket.IPPROTO_IP, socket.IP_PKTINFO, 1)
+        bound.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         self._listener = Listener("dhcp", bound, self._reply)
 
     def close(self) -> None:
@@ -116,7 +117,7 @@ class Dhcp:
             return
         [(_, _, arrived)] = ancillary
         (device,) = struct.unpack_from("=i", arrived)
-        back = [(socket.IPPROTO_IP, socket.IP_PKTINFO, struct.pack("=i4s4s", device, bytes(4), bytes(4)))]
+        back = [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=i4s4s", device, bytes(4), bytes(4)))]
         bound.sendmsg([reply], back, 0, ("255.255.255.255", CLIENT))
         if reply[HEADER.size + 2] == ACK:
             self.leases.append(socket.inet_ntoa(reply[16:20]))
