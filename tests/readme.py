@@ -63,10 +63,63 @@ def render_promises() -> str:
     return "\n".join(["| | Promise | Check |", "| --- | --- | --- |", *rows])
 
 
+# What the root README promises: a sentence, the checks that prove it by opening the image, and the tests that do so by
+# baking or booting it. tests/test_docs.py wants each check to stand here once.
+OVERVIEW: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        "It boots closed, and whatever fails leaves forwarding refused.",
+        ("closed-first", "forwarding-off"),
+        (),
+    ),
+    (
+        "Nobody logs in: no server, account, console, key or compiler; nothing listens but the health port.",
+        (
+            *("no-sshd", "no-console-login", "accounts-locked", "no-secrets", "no-compilers", "session-manager"),
+            *("no-listeners", "nothing-else-runs"),
+        ),
+        (),
+    ),
+    (
+        "Its root is read-only and verified; where it may write is bounded.",
+        ("verified-root", "command-line", "no-setuid", "nothing-writable", "writing-bounded", "state-bounded"),
+        ("tests/image/test_disk_file.py",),
+    ),
+    ("The engine is a user of its own with two capabilities.", ("engine-confined",), ("tests/test_systemd.py",)),
+    (
+        "It comes back from a panic or a hang, with the right time, and says why.",
+        ("comes-back", "time", "serial-console"),
+        (),
+    ),
+    ("It boots by UEFI and by BIOS, on x86_64 and arm64.", ("layout", "boots-uefi", "boots-bios", "drivers"), ()),
+    (
+        "What is in it is written down: lock, manifest, bill of materials; nothing is left of the build.",
+        ("locked", "manifest", "report", "sbom", "botocore", "nothing-left"),
+        ("tests/image/test_sbom.py",),
+    ),
+    ("Two builds of a commit are the same, bit for bit.", ("not-newer",), ("tests/image/twice.py",)),
+    ("Less than 1 GiB, and 300 MiB compressed.", ("sizes",), ()),
+)
+
+
+def render_overview() -> str:
+    """Return the root README's table of promises, each with links to what proves it."""
+    where = {promise.id: Path(inspect.getfile(promise.check)).relative_to(ROOT).as_posix() for promise in PROMISES}
+    rows = []
+    for text, checks, tests in OVERVIEW:
+        links = [f"[{check}]({where[check]})" for check in checks]
+        links += [f"[{Path(test).stem.removeprefix('test_')}]({test})" for test in tests]
+        rows.append(f"| {text} | {', '.join(links)} |")
+    return "\n".join(["| Promise | Proved by |", "| --- | --- |", *rows])
+
+
 Blocks = Mapping[str, Callable[[], str]]
 
 BLOCKS: Blocks = {"reasons": render_reasons, "settings": render_settings, "preferences": render_preferences}
-GENERATED: dict[Path, Blocks] = {REFERENCE: BLOCKS, IMAGE: {"promises": render_promises}}
+GENERATED: dict[Path, Blocks] = {
+    README: {"promises": render_overview},
+    REFERENCE: BLOCKS,
+    IMAGE: {"promises": render_promises},
+}
 
 
 def render_schema() -> str:

@@ -2,10 +2,10 @@
 
     python -m tests.image.twice [FILE]
 
-The other machine is a Debian tree made for this, which has of this clone only its sources, packed as they are. It has no
-git, another time zone, locale, umask, home and host name, and it runs `image/provision.sh` as Packer's builder does: the
-same steps, and the same proof of the promises. Only what was downloaded for the first image is given to it, as the
-lock has the digest of each file.
+The other machine is a Debian tree made for this, which has of this clone only its sources, packed as they are. It has
+no git, another time zone, locale, umask, home and host name, and it runs `image/provision.sh` as Packer's builder does:
+the same steps, and the same proof of the promises. Only what was downloaded for the first image is given to it, as
+the lock has the digest of each file.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ mount -t proc proc proc && mount --rbind /dev dev && mount --rbind /sys sys
 mkdir -p work && mount --bind "$2" work
 hostname elsewhere && umask 0077
 shift 2
-exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=tr_TR.UTF-8 TZ=Pacific/Chatham "$@"
+exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=C TZ=Pacific/Chatham "$@"
 """
 
 
@@ -54,7 +54,7 @@ def bake_elsewhere(work: Path, report: dict[str, object]) -> Path:
     """Bake the image of these sources on a machine of its own, and return it."""
     builder, second = BUILD / "builder", work / "second.raw"
     shutil.rmtree(builder, ignore_errors=True)
-    bootstrap(builder, SUITE, ["apt", "ca-certificates"], [source.line() for source in apt.sources(SUITE)])
+    bootstrap(builder, SUITE, ["apt", "ca-certificates", "mount"], [source.line() for source in apt.sources(SUITE)])
     pack(work / "sources.tar.gz")
     variables = {"ARCHIVE": "/work/sources.tar.gz", "DISK": "/work/second.raw", "PACKAGES": "/work/packages"}
     variables |= {"COMMIT": str(report["commit"]), "EPOCH": str(report["source_date_epoch"])}
