@@ -29,6 +29,8 @@ openssl : openssl
 ssh : openssh-client
 sshd : openssh-server
 sysctl : procps
+systemd-analyze : systemd
+systemd-sysusers : systemd
 unshare : util-linux
 /etc/ssl/certs/ca-certificates.crt : ca-certificates
 /usr/include/stdio.h : libc6-dev

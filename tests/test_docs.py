@@ -28,7 +28,7 @@ DOCUMENTS = [
 ONE_PAGE = 70  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"run", "check", "explain"}
+VERBS = {"check", "explain", "prepare", "run", "selftest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
