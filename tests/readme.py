@@ -84,7 +84,11 @@ OVERVIEW: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("verified-root", "command-line", "no-setuid", "nothing-writable", "writing-bounded", "state-bounded"),
         ("tests/image/test_disk_file.py",),
     ),
-    ("The engine is a user of its own with two capabilities.", ("engine-confined",), ("tests/test_systemd.py",)),
+    (
+        "The engine is a user of its own with two capabilities.",
+        ("engine-confined", "kernel-settings"),
+        ("tests/test_systemd.py",),
+    ),
     (
         "It comes back from a panic or a hang, with the right time, and says why.",
         ("comes-back", "time", "serial-console"),

@@ -194,7 +194,12 @@ class Machine:
         for name in ("console", "channel"):
             log = f",logfile={self._inside(self.console)}" if name == "console" else ""
             path = self._inside(self._socket(name))
-            options += ["-chardev", f"socket,id={name},path={path},server=on,wait=off{log}", "-serial", f"chardev:{name}"]
+            options += [
+                "-chardev",
+                f"socket,id={name},path={path},server=on,wait=off{log}",
+                "-serial",
+                f"chardev:{name}",
+            ]
         for path in write(credentials, self.folder / f"{self.name}.credentials"):
             options += ["-smbios", f"type=11,path={self._inside(path)}"]
         return options
