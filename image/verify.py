@@ -13,9 +13,9 @@ from pathlib import Path
 
 from image import lock
 from image.errors import ImageError
-from image.manifest import ROOT
 from image.opened import Opened, Wanted
 from image.opening import open_image
+from image.order import ROOT
 from image.promises import PROMISES, Finding
 from image.recipe import Recipe, architecture, read_recipe
 from image.steps import ROOTFS
