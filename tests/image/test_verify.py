@@ -1,6 +1,7 @@
 """Each promise is proved by a check that can fail: an image that keeps all of them, and each broken at least once."""
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from image import verify
 from image.errors import ImageError
 from image.opened import NOTHING, Opened
 from image.promises import PROMISES
+from image.recipe import read_recipe
 from image.verify import judge, table
 from tests.image import specimen
 from tests.image.breaks import BREAKS, Break
@@ -122,3 +124,18 @@ def test_without_an_image_the_next_step_is_said(tmp_path: Path, monkeypatch: pyt
     ):
         with pytest.raises(ImageError, match=words):
             verify.run(arguments(*given))
+
+
+# ---- what recipe and lock ask for ----
+
+
+def test_the_recipe_names_the_services_that_the_engine_asks() -> None:
+    """botocore's data is cut down to the clients that the source makes."""
+    source = "".join(path.read_text() for path in (specimen.ROOT / "appliance").rglob("*.py"))
+    clients = set(re.findall(r"\.client\(\s*\"([a-z0-9-]+)\"", source))
+
+    wanted = verify.wanted(read_recipe(), "x86_64")
+
+    assert wanted.services == clients >= {"ec2", "logs"}
+    assert {"discriminat.service", "discriminat-firewall.service", "chrony.service"} <= wanted.units
+    assert all(len(sha256) == 64 for _, sha256 in wanted.lock.values())
