@@ -47,6 +47,9 @@ mmdebstrap : mmdebstrap
 unshare : util-linux
 /usr/share/keyrings/debian-archive-keyring.gpg : debian-archive-keyring
 '
+# To validate its template; later releases have no package of it.
+! grep -q ^VERSION_CODENAME=bookworm /etc/os-release || IMAGE_NEEDS+='packer : packer
+'
 
 fail() { # message, hint
     echo "setup: error: $1" >&2
