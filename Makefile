@@ -84,6 +84,15 @@ bench: build ## connections per second and throughput, beside plain NAT, HAProxy
 	@tests/setup.sh packages bench
 	@$(PYTHON) -m tests.bench $(ARGS)
 
+.PHONY: image-check
+image-check: setup ## prove each promise of the image in build/, without booting it; ARGS=FILE for another
+	@$(PYTHON) -m image check $(ARGS)
+	@$(PYTHON) -m pytest -q tests/image/test_disk_file.py
+
+.PHONY: image-twice
+image-twice: setup ## bake the image a second time, as Packer's builder does, and compare every bit
+	@$(PYTHON) -m tests.image.twice $(ARGS)
+
 .PHONY: clean
 clean: ## remove what make made; system packages stay
 	@rm -rf $(VENV) $(CHECKOV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

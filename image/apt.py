@@ -87,7 +87,7 @@ def one_line(text: str) -> Iterator[Source]:
 
 
 def deb822(text: str) -> Iterator[Source]:
-    """Read stanzas of `Types:`, `URIs:`, `Suites:`, `Components:`, `Signed-By:`; a key in the stanza itself is no path."""
+    """Read stanzas of `Types:`, `URIs:`, `Suites:`, `Components:`, `Signed-By:`; of that, paths, not keys themselves."""
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", lines):
         fields = {

@@ -63,6 +63,27 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"{reason}\nA skipped test is a failure in continuous integration (STRICT_TESTS, CI)."
 
 
+# ---- AWS: nobody's credentials, and an emulator in memory ----
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that open nothing, and none of the variables by which AWS's clients are sent elsewhere."""
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+
+
+@pytest.fixture
+def aws_in_memory(credentials: None) -> Iterator[None]:
+    """Every AWS client of this process asks moto."""
+    import moto
+
+    with moto.mock_aws():
+        yield
+
+
 # ---- unit tests: no sockets, no programs ----
 
 

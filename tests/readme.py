@@ -6,6 +6,7 @@
 Each part stands between `<!-- NAME: ... -->` and `<!-- end -->`.
 """
 
+import inspect
 import json
 import re
 import sys
@@ -16,10 +17,12 @@ from typing import Any
 from appliance.policy.preferences import preferences_schema
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
+from image.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "appliance/REFERENCE.md"
+IMAGE = ROOT / "image/README.md"
 SCHEMA = ROOT / "appliance/preferences.schema.json"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
 
@@ -51,11 +54,19 @@ def _values(schema: dict[str, Any]) -> str:
     return {"date": '`"YYYY-MM-DD"`, `null`', "": "a list of texts"}[schema.get("format", "")]
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
-    "reasons": render_reasons,
-    "settings": render_settings,
-    "preferences": render_preferences,
-}
+def render_promises() -> str:
+    """Return the table of what is promised of an image, each with the function that proves it."""
+    rows = []
+    for promise in PROMISES:
+        path = Path(inspect.getfile(promise.check)).relative_to(IMAGE.parent).as_posix()
+        rows.append(f"| `{promise.id}` | {promise.text} | [`{promise.check.__name__}`]({path}) |")
+    return "\n".join(["| | Promise | Check |", "| --- | --- | --- |", *rows])
+
+
+Blocks = Mapping[str, Callable[[], str]]
+
+BLOCKS: Blocks = {"reasons": render_reasons, "settings": render_settings, "preferences": render_preferences}
+GENERATED: dict[Path, Blocks] = {REFERENCE: BLOCKS, IMAGE: {"promises": render_promises}}
 
 
 def render_schema() -> str:
@@ -81,7 +92,7 @@ def render_numbers(bench: dict[str, Any]) -> str:
     return "\n".join([*head, *table, "", f"Ratios: {ratios}. Kernel {bench['kernel']}, {bench['date'][:10]}."])
 
 
-def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+def fill(text: str, blocks: Blocks = BLOCKS) -> str:
     """Return a document's text with its generated parts as they are now."""
     for name, render in blocks.items():
         block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
@@ -93,7 +104,8 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
 
 
 if __name__ == "__main__":
-    REFERENCE.write_text(fill(REFERENCE.read_text()))
+    for document, blocks in GENERATED.items():
+        document.write_text(fill(document.read_text(), blocks))
     SCHEMA.write_text(render_schema())
     if len(sys.argv) > 1:
         bench = json.loads(Path(sys.argv[1]).read_text())
