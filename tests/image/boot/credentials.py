@@ -19,6 +19,7 @@ CHANNEL_UNIT = """\
 [Unit]
 Description=Command channel of the boot test
 DefaultDependencies=no
+ConditionPathExists=!/etc/initrd-release
 [Service]
 ImportCredential={tag}.channel
 ExecStart=/usr/bin/python3 -I ${{CREDENTIALS_DIRECTORY}}/{tag}.channel {device}

@@ -6,7 +6,7 @@ gets them in batches; its health from the VPC's router, as an Auto Scaling group
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.image.boot import credentials
@@ -108,8 +108,8 @@ class Guest(Appliance):
         return self.run("/usr/bin/python3", "-Ic", script, *arguments).json
 
     def property(self, name: str, unit: str = SERVICE) -> str:
-        """Return what systemd says of a unit."""
-        return self.run("systemctl", "show", "--value", f"--property={name}", unit).out.strip()
+        """Return what systemd says of a unit, or of itself when that is empty."""
+        return self.run("systemctl", "show", "--value", f"--property={name}", *filter(None, [unit])).out.strip()
 
     def wait_healthy(self, timeout: float = START) -> None:
         """Return once the health page says 200."""
@@ -137,9 +137,9 @@ class Guest(Appliance):
         """Everything on the console since the power was switched on."""
         return self.machine.said()
 
-    def shipped(self, stream: str) -> list[str]:
-        """Return the lines that CloudWatch has."""
-        return self._lab.log_events(stream)
+    def shipped(self, stream: str) -> list[Event]:
+        """Return the events that CloudWatch has, in an order of their own: it sorts by the millisecond."""
+        return sorted(map(json.loads, self._lab.log_events(stream)), key=lambda each: json.dumps(each, sort_keys=True))
 
     def _read(self, name: str) -> list[Event]:
         lines = self._lines.setdefault(name, [])
@@ -150,7 +150,7 @@ class Guest(Appliance):
                 return lines
             raise
         self._octets[name] = self._octets.get(name, 0) + len(text.encode())
-        lines += _events(text.splitlines())
+        lines += map(json.loads, text.splitlines())
         return list(lines)
 
     def _wait(self, condition: Callable[[], bool], timeout: float, complaint: Callable[[], str]) -> None:
@@ -166,8 +166,3 @@ class Guest(Appliance):
     def _tail(self) -> str:
         return f"\n{self.machine.tail()}"
 
-
-def _events(lines: Iterable[str]) -> Iterable[Event]:
-    for line in lines:
-        event: Event = json.loads(line)
-        yield event
