@@ -127,6 +127,14 @@ def test_every_check_stands_in_the_table_of_promises() -> None:
     assert sorted(named) == sorted(promise.id for promise in PROMISES)
 
 
+@pytest.mark.parametrize("test", [test for _, _, tests in OVERVIEW for test in tests])
+def test_tests_in_the_table_of_promises_are_there(test: str) -> None:
+    """README's table names functions that can be run."""
+    path, _, name = test.partition("::")
+
+    assert f"def {name}(" in (ROOT / path).read_text()
+
+
 def test_the_schema_of_the_preferences_is_up_to_date() -> None:
     """The file that is shipped is that of the code: python -m tests.readme writes it."""
     assert SCHEMA.read_text() == render_schema()
