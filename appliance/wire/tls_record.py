@@ -234,9 +234,9 @@ def _message_size(message: bytearray, side: _Side) -> int | None:
 def _record_length(stream: bytes, at: int, kinds: tuple[int, ...], side: _Side) -> int | None:
     """Return the length of the record at offset `at`, of one of `kinds`; None while its header is incomplete."""
     if at + _RECORD_HEADER <= len(stream):
-        kind, major, minor, length = _RECORD.unpack_from(stream, at)
-        if kind in kinds and major == 3 and minor <= _NEWEST_MINOR and 0 < length <= _PLAINTEXT_MAX:
-            return int(length)
+        kind, major, minor, octets = _RECORD.unpack_from(stream, at)
+        if kind in kinds and major == 3 and minor <= _NEWEST_MINOR and 0 < octets <= _PLAINTEXT_MAX:
+            return int(octets)
     header = stream[at : at + _RECORD_HEADER]
     # At the start of a direction it is not TLS at all; later on it is TLS gone wrong.
     code = side.malformed if at else side.not_tls

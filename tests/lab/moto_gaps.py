@@ -3,8 +3,9 @@
     close_gaps()      once per process, before the emulator serves
 
 Each function names the AWS behaviour it brings; what it takes to launch an instance is in moto_launch.py, what an
-Auto Scaling group does in moto_autoscaling.py. The patches reach into private classes, so the version of moto is
-pinned; a gap that moto closes itself makes its function here superfluous, not wrong.
+Auto Scaling group does in moto_autoscaling.py, what it takes to make an image in moto_snapshots.py and moto_images.py.
+The patches reach into private classes, so the version of moto is pinned; a gap that moto closes itself makes its
+function here superfluous, not wrong.
 
 Source: EC2 and CloudWatch Logs API references; measured against moto 5.2.5.
 """
@@ -29,8 +30,10 @@ from moto.logs.exceptions import InvalidParameterException
 
 from tests.lab.fabric_rules import PUBLIC_POOL
 from tests.lab.moto_autoscaling import close_autoscaling_gaps
+from tests.lab.moto_images import close_image_gaps
 from tests.lab.moto_launch import close_launch_gaps
 from tests.lab.moto_patch import wrap
+from tests.lab.moto_snapshots import close_snapshot_gaps
 
 DESCRIPTION = re.compile(r"[0-9A-Za-z_ .:/()#,@\[\]+=&;{}!$*-]{0,255}")
 SUBNET_RESERVED = 4  # first addresses of a subnet that AWS keeps
@@ -61,6 +64,8 @@ def close_gaps() -> None:
     _limit_log_batches()
     _keep_query_definitions()
     close_launch_gaps()
+    close_snapshot_gaps()
+    close_image_gaps()
     close_autoscaling_gaps()
 
 

@@ -2,13 +2,12 @@
 
     instance = launch(ec2_backend, version, zone="eu-west-1a", subnet=None, tags={})
 
-Source: EC2 API, CreateLaunchTemplate, RunInstances, TerminateInstances, DeleteNetworkInterface, RegisterImage.
+Source: EC2 API, CreateLaunchTemplate, RunInstances, TerminateInstances, DeleteNetworkInterface.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-import moto.ec2.models.amis as images
 import moto.ec2.models.launch_templates as templates
 from moto.core.types import Base64EncodedString
 from moto.ec2.exceptions import EC2ClientError
@@ -25,7 +24,6 @@ def close_launch_gaps() -> None:
     _read_user_data_of_every_version()
     _attach_interfaces_once()
     _release_interfaces()
-    _keep_image_attributes()
 
 
 def launch(ec2: Any, version: Any, *, zone: str, subnet: str | None, tags: dict[str, str]) -> Any:
@@ -135,33 +133,3 @@ def _release_interfaces() -> None:
 
 def _told_while_it_has_interfaces(original: property) -> property:
     return property(lambda self: original.fget(self) if self.nics else None)  # type: ignore[misc]
-
-
-def _keep_image_attributes() -> None:
-    """RegisterImage: architecture, devices, boot mode and the like are those that it was called with."""
-    attributes = {
-        "Architecture": "architecture",
-        "RootDeviceName": "root_device_name",
-        "VirtualizationType": "virtualization_type",
-        "BootMode": "boot_mode",
-        "ImdsSupport": "imds_support",
-        "EnaSupport": "ena_support",
-    }
-
-    def registered(original: Callable[..., Any], self: Any) -> Any:
-        answer = original(self)
-        image = self.ec2_backend.amis[answer.result["ImageId"]]
-        image.architecture, image.virtualization_type, image.hypervisor = "x86_64", "hvm", "xen"
-        image.root_device_type = "ebs"
-        for parameter, attribute in attributes.items():
-            if (value := self._get_param(parameter)) is not None:
-                setattr(image, attribute, value)
-        image.registered_devices = self._get_param("BlockDeviceMappings", [])
-        for tags in self._get_param("TagSpecifications", []):
-            image.add_tags({each["Key"]: each["Value"] for each in tags["Tags"] if tags["ResourceType"] == "image"})
-        return answer
-
-    original = images.Ami.block_device_mappings.fget  # type: ignore[attr-defined]
-    devices = property(lambda self: getattr(self, "registered_devices", []) or original(self))
-    images.Ami.block_device_mappings = devices  # type: ignore[method-assign]
-    wrap(EC2Response, "register_image")(registered)

@@ -14,7 +14,7 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.metadata import Host
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
-from tests.lab.story import SHORT_WAITS, conversation, hello, launch, tls
+from tests.lab.story import SHORT_WAITS, assert_closed, conversation, hello, launch, tls
 from tests.lab.tcp import Peer
 from tests.lab.workload import Workload
 
@@ -54,22 +54,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
-
-
-def assert_closed(lab: Lab, web: Workload) -> None:
-    """Nothing of a new connection arrives, not even what is listed."""
-    server = lab.internet.lines("", reply=hellos.server_stream())
-    with Peer(web, server.address, 443) as peer:
-        try:
-            peer.connect()
-        except (ConnectionResetError, TimeoutError):
-            assert server.received() == b""
-            return
-        peer.send(hello("evil.alive.test"))
-        peer.receive(0.3)
-        peer.send(hello("evil.alive.test"))
-        peer.receive(0.3)
-    assert server.received() == b""
 
 
 # ---- who may talk to the box ----

@@ -1,0 +1,1 @@
+"""Bakes, checks and publishes the appliance's disk image."""
