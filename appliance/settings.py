@@ -43,7 +43,7 @@ class Settings:
         600.0, "seconds unwell until the group replaces it; 0: never", least=0, most=86400
     )
     policy_poll_interval: float = _setting(10.0, "seconds between two readings of AWS", least=0.2, most=3600)
-    policy_clients: tuple[str, ...] = _setting((), "client networks beside those of the VPC, as CIDR blocks")
+    policy_clients: tuple[str, ...] = _setting((), "networks as good as the VPC's own; only its interfaces are clients")
     preferences_parameter: str = _setting("", "SSM parameter with the preferences of the deployment; empty: none")
     preferences_interval: float = _setting(60.0, "seconds between two readings of it", least=0.2, most=3600)
     names_nameservers: tuple[str, ...] = _setting(("169.254.169.253",), "resolvers to ask: those the clients use")

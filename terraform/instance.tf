@@ -191,12 +191,13 @@ resource "aws_autoscaling_group" "this" {
     heartbeat_timeout    = 600
   }
 
+  # No auto_rollback: it goes back to the version of the template that the group had when the refresh began, and the
+  # provider writes the new one into the group first. It would launch what has just failed.
   instance_refresh {
     strategy = "Rolling"
 
     preferences {
       min_healthy_percentage = 0 # the interface is on one instance only
-      auto_rollback          = true
     }
   }
 

@@ -9,7 +9,7 @@ resource "aws_security_group" "this" {
   tags        = merge(var.tags, { Name = var.name })
 
   ingress {
-    description = "Clients: whatever they send to the Internet, for the appliance to filter"
+    description = "Clients of this VPC: whatever they send to the Internet, for the appliance to filter"
     protocol    = "-1"
     from_port   = 0
     to_port     = 0

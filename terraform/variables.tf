@@ -175,7 +175,9 @@ variable "preferences" {
     What holds for the whole deployment, beside the annotations of Security Groups; running appliances follow changes.
     `flow_log_verbosity`: `full`, `only_disallowed` or `none`. `see_thru`: let every client's refused flows pass, and log
     them, through the end of this day (UTC), as YYYY-MM-DD. `ech`: `deny` TLS whose name is encrypted, or `allow` it.
-    `clients`: networks outside of the VPC that are routed to the appliances, such as those of peered VPCs.
+    `clients`: networks that count as the VPC's own, such as one that it was given after its appliances had started,
+    which know the others from their launch. Only network interfaces of this VPC are ever allowed anything: what comes
+    from elsewhere, as from a peered VPC, is refused even if it stands here, and logged as `client_unknown`.
   EOT
   type = object({
     flow_log_verbosity = optional(string, "full")

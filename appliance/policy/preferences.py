@@ -83,7 +83,11 @@ class Preferences:
     )
     clients: tuple[Network, ...] = field(
         default=(),
-        metadata=_row(Networks(), "client networks beside those of the VPC and of the settings, as CIDR blocks"),
+        metadata=_row(
+            Networks(),
+            "CIDR blocks that count as the VPC's own, such as one it got after the start; an address that no "
+            "network interface of the VPC has is refused all the same (`client_unknown`)",
+        ),
     )
 
     @property

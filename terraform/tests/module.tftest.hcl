@@ -78,6 +78,10 @@ run "as_it_comes" {
     error_message = "The old instance goes first."
   }
   assert {
+    condition     = alltrue([for each in aws_autoscaling_group.this : !coalesce(one(one(each.instance_refresh).preferences).auto_rollback, false)])
+    error_message = "What would be rolled back to is the version that has just failed."
+  }
+  assert {
     condition     = alltrue([for zone, each in aws_launch_template.this : one(each.network_interfaces).network_interface_id == output.network_interface_ids[zone]])
     error_message = "The launch template pins the interface."
   }
@@ -246,7 +250,7 @@ run "with_everything_given" {
   }
   assert {
     condition     = tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 0]) == tolist([tolist(["10.0.0.0/16", "10.9.0.0/16", "100.64.0.0/16"])]) && tolist([for each in aws_security_group.this.ingress : sort(each.cidr_blocks) if each.to_port == 1042]) == tolist([tolist(["10.0.9.0/24"])])
-    error_message = "Clients of elsewhere may come in, and the probes from where they are."
+    error_message = "Networks that count as the VPC's own may come in too, and the probes from where they are."
   }
   assert {
     condition     = endswith(base64decode(aws_launch_template.this["eu-west-2a"].user_data), "[health]\nport = 1042\nclients = [\"10.0.9.0/24\"]\n")
@@ -259,6 +263,39 @@ run "with_everything_given" {
   assert {
     condition     = aws_network_interface.this["eu-west-2a"].tags == tomap({ team = "network", Name = "egress-eu-west-2a" })
     error_message = "The tags arrive."
+  }
+}
+
+run "in_another_vpc" {
+  command = plan
+
+  variables {
+    vpc_id = "vpc-00000000000000009"
+    zones  = { eu-west-2a = { public_subnet_id = "subnet-0a0a0a0a0a0a0a0a0", private_route_table_ids = ["rtb-0a0a0a0a0a0a0a0a0"] } }
+  }
+
+  override_data {
+    target = data.aws_vpc.this
+    values = { cidr_block_associations = [{ association_id = "vpc-cidr-assoc-09", cidr_block = "10.9.0.0/16", state = "associated" }] }
+  }
+
+  override_data {
+    target = data.aws_subnet.public["eu-west-2a"]
+    values = { vpc_id = "vpc-00000000000000009", availability_zone = "eu-west-2a" }
+  }
+
+  override_data {
+    target = data.aws_route_table.private["eu-west-2a/0"]
+    values = { vpc_id = "vpc-00000000000000009", associations = [] }
+  }
+
+  assert {
+    condition     = data.aws_vpc.this.id == "vpc-00000000000000009" && aws_security_group.this.vpc_id == "vpc-00000000000000009"
+    error_message = "The VPC that is asked about, and that has the Security Group, is the given one."
+  }
+  assert {
+    condition     = alltrue([for each in aws_security_group.this.ingress : each.cidr_blocks == tolist(["10.9.0.0/16"])])
+    error_message = "The networks that may come in are those of the given VPC."
   }
 }
 

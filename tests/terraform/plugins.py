@@ -23,6 +23,7 @@ KEPT = ROOT / "build" / "terraform-plugins"  # a mirror, or a link to one
 VARIABLE = "TERRAFORM_PLUGINS"
 
 PROVIDER = "terraform-provider-aws_v"  # ROOT/registry/namespace/type/version/platform/this
+LEAST = 50_000_000  # octets: it has hundreds of millions, and what a test made to be found has few
 DEEP = 6  # folders between the file and the root of its mirror
 SEARCH = 30.0  # seconds at most
 ELSEWHERE = {"/proc", "/sys", "/dev", "/run"}
@@ -47,8 +48,12 @@ def mirror() -> Path | None:
     return search(Path("/"))
 
 
-def search(top: Path, limit: float = SEARCH) -> Path | None:
-    """Return the root of the mirror nearest to a folder, or None after so many seconds."""
+def search(top: Path, limit: float = SEARCH, least: int = LEAST) -> Path | None:
+    """Return the root of the mirror nearest to a folder, or None after so many seconds.
+
+    Args:
+        least: octets of the provider.
+    """
     end = time.monotonic() + limit
     folders = deque([os.fspath(top)])
     while folders and time.monotonic() < end:
@@ -57,7 +62,8 @@ def search(top: Path, limit: float = SEARCH) -> Path | None:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith(PROVIDER) and entry.is_file(follow_symlinks=False):
-                        return Path(entry.path).parents[DEEP - 1]
+                        if entry.stat(follow_symlinks=False).st_size >= least:
+                            return Path(entry.path).parents[DEEP - 1]
                     # .terraform: what some `init` has left; a mirror of one configuration, and soon gone
                     if entry.is_dir(follow_symlinks=False) and entry.name != ".terraform":
                         if entry.path not in ELSEWHERE:

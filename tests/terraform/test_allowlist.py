@@ -16,7 +16,6 @@ from appliance.lint import lint
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
 from appliance.policy.policy import compile_policy
 from tests.terraform.allowlists import ADDED, BASES, LISTS, TEXTS, TODAY, Asked, is_listed
-from tests.terraform.plugins import MODULE as ROOT
 from tests.terraform.terraform import Terraform, aws
 
 MODULE = "modules/allowlist"
@@ -212,7 +211,7 @@ def test_what_terraform_takes_for_a_name_the_engine_takes_too(workbench: Workben
         assert [text for text in TEXTS if f"; {quoted(text)} " in items] == refused
 
 
-# The module's own tests and its README
+# The module's own tests
 
 
 def test_the_modules_own_tests_pass(tmp_path: Path) -> None:
@@ -234,21 +233,6 @@ def test_an_edit_is_planned_as_an_update_in_place(tmp_path: Path) -> None:
     }
 
     assert actions == {"another_order": ["no-op"] * 3, "one_name_more": ["no-op", "no-op", "update"]}
-
-
-@pytest.mark.parametrize(
-    ("file", "row"), [("variables.tf", r"\| `{0}` \| .* \| {1} \|"), ("outputs.tf", r"\| `{0}` \| {1} \|")]
-)
-def test_readme_has_a_row_for_each_input_and_output(file: str, row: str) -> None:
-    """The tables say what the descriptions say."""
-    folder = ROOT / MODULE
-    blocks = re.findall(
-        r'^(?:variable|output) "(\w+)" {\n +description = (".*")$', (folder / file).read_text(), re.MULTILINE
-    )
-    wanted = {name: row.format(name, re.escape(json.loads(text))) for name, text in blocks}
-
-    assert wanted
-    assert [name for name, row in wanted.items() if not re.search(row, (folder / "README.md").read_text())] == []
 
 
 def plans(output: str) -> Iterator[tuple[str, list[str]]]:

@@ -1,7 +1,6 @@
-"""The module by itself: its form, and what it refuses at plan. The other files here apply it."""
+"""The module by itself: its form, and what its variables do. What it refuses is in test_refusals.py."""
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from tests.terraform.terraform import Terraform
 
 EXAMPLES = sorted(path.name for path in (MODULE / "examples").iterdir())
 EFFECTS = "tests/module.tftest.hcl"
-REFUSALS = "tests/refusals.tftest.hcl"
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +42,6 @@ def test_no_example_ships_an_open_see_thru() -> None:
         assert re.findall(r"^\s*see_thru\s*=\s*(.*)$", text, re.MULTILINE) in ([], ["null"])
 
 
-def test_what_is_wrong_is_refused_at_plan(module: Terraform) -> None:
-    """Each run of the file breaks one thing, and that is what the plan refuses."""
-    said = module.test(f"-filter={REFUSALS}").out
-
-    assert re.search(r"(\d+) passed, 0 failed", said), said[-3000:]
-
-
 def test_every_variable_does_something(module: Terraform) -> None:
     """What is given arrives, and what is not given has its default."""
     said = module.test(f"-filter={EFFECTS}").out
@@ -59,71 +50,28 @@ def test_every_variable_does_something(module: Terraform) -> None:
 
 
 def test_every_variable_and_output_is_tested() -> None:
-    """A new variable is set in some run, and a new output is asserted."""
+    """A run that asserts something gives each variable another value than it has unasked; outputs are asserted."""
     text = (MODULE / EFFECTS).read_text()
-
-    assert [
-        name for name in blocks("variable", "variables.tf") if not re.search(rf"^ +{name} +=", text, re.MULTILINE)
-    ] == []
-    assert [name for name in blocks("output", "outputs.tf") if f"output.{name}" not in text] == []
-
-
-def test_each_refusal_has_a_reason_of_its_own(tmp_path: Path) -> None:
-    """What a run gives to a variable is refused by one validation, in its words; and each validation refuses some."""
-    variables = (MODULE / "variables.tf").read_text()
-    reasons = {flat(text) for text in re.findall(r'error_message = "((?:[^"\\]|\\.)*)"', variables)}
-    refusals = (MODULE / REFUSALS).read_text()
-    given = arguments(re.search(r"^variables {\n(.*?)^}", refusals, re.MULTILINE | re.DOTALL)[1])
-    # Without the rest of the module no provider is needed, and a plan takes no time.
-    (tmp_path / "module").mkdir()
-    (tmp_path / "module" / "variables.tf").write_text(variables)
-    (tmp_path / "main.tf").write_text('module "this" { source = "./module" }')
-    root = Terraform(tmp_path)
-    root.init()
-    seen = Counter()
-
-    for name, body in re.findall(r'^run "(\w+)" {\n(.*?)^}', refusals, re.MULTILINE | re.DOTALL):
-        if "expect_failures = [var." not in body:
-            continue
-        wrong = arguments(re.search(r"^  variables {\n(.*?)^  }", body, re.MULTILINE | re.DOTALL)[1])
-        lines = "\n".join({"source": 'source = "./module"', **given, **wrong}.values())
-        (tmp_path / "main.tf").write_text(f'module "this" {{\n{lines}\n}}\n')
-        complaint = flat(root.plan(check=False).complaint)
-        told = {reason for reason in reasons if reason in complaint}
-        assert len(told) == 1, (name, told or complaint)
-        seen.update(told)
-
-    assert reasons - seen.keys() == set()
-
-
-def arguments(body: str) -> dict[str, str]:
-    """Return the arguments of a block, by name, as they are written."""
-    found = list(re.finditer(r"^ +(\w+) += ", body, re.MULTILINE))
-    least = min((len(one[0]) - len(one[0].lstrip()) for one in found), default=0)
-    outer = [one for one in found if len(one[0]) - len(one[0].lstrip()) == least]
-    ends = [one.start() for one in outer[1:]] + [len(body)]
-    return {one[1]: body[one.start() : end] for one, end in zip(outer, ends, strict=True)}
-
-
-def flat(text: str) -> str:
-    return " ".join(text.replace('\\"', '"').split())
-
-
-def test_every_validation_has_a_refusal() -> None:
-    """A new validation, precondition or postcondition needs a run that shows it."""
-    expected = Counter(re.findall(r"expect_failures = \[([^\]\[]+)", (MODULE / REFUSALS).read_text()))
-    wanted = {
-        f"var.{name}": body.count("validation {")
-        for name, body in blocks("variable", "variables.tf").items()
-        if "validation {" in body
+    unasked = {
+        name: value
+        for name, body in blocks("variable").items()
+        for value in re.findall(r"^  default += (.*)", body, re.MULTILINE)
+    } | given(re.search(r"^variables {\n.*?^}", text, re.MULTILINE | re.DOTALL)[0])
+    changed = {
+        name
+        for run in re.findall(r"^run .*?^}", text, re.MULTILINE | re.DOTALL)
+        if "  assert {" in run and "expect_failures" not in run
+        for variables in re.findall(r"^  variables {\n.*?^  }", run, re.MULTILINE | re.DOTALL)
+        for name, value in given(variables).items()
+        if value != unasked[name]
     }
-    for path in MODULE.glob("*.tf"):
-        for kind, type_, name, body in re.findall(
-            r'^(data|resource) "(\w+)" "(\w+)" {\n(.*?)^}', path.read_text(), re.MULTILINE | re.DOTALL
-        ):
-            conditions = len(re.findall(r"(?:pre|post)condition {", body))
-            if conditions:
-                wanted[f"data.{type_}.{name}" if kind == "data" else f"{type_}.{name}"] = conditions
 
-    assert len(wanted) > 15
-    assert {what: count for what, count in wanted.items() if expected[what] < count} == {}
+    assert blocks("variable").keys() - changed == set()
+    assert [name for name in blocks("output") if f"output.{name}" not in text] == []
+
+
+def given(block: str) -> dict[str, str]:
+    """Return what a `variables` block sets, by name, with one space between words."""
+    indent = len(block) - len(block.lstrip()) + 2
+    parts = re.split(rf"^ {{{indent}}}(\w+) += ", block.rpartition("\n")[0], flags=re.MULTILINE)[1:]
+    return {name: " ".join(value.split()) for name, value in zip(parts[::2], parts[1::2], strict=True)}

@@ -13,7 +13,7 @@ PROVIDER = "registry.example.com/hashicorp/aws/5.100.0/linux_amd64/terraform-pro
 def make_mirror(root: Path) -> Path:
     file = root / PROVIDER
     file.parent.mkdir(parents=True)
-    file.touch()
+    file.write_bytes(b"ELF")
     return root
 
 
@@ -22,7 +22,15 @@ def test_search_finds_the_root_of_a_mirror(tmp_path: Path) -> None:
     make_mirror(tmp_path / ".terraform" / "providers")
     root = make_mirror(tmp_path / "deep" / "mirror")
 
-    assert search(tmp_path) == root
+    assert search(tmp_path, least=3) == root
+
+
+def test_search_passes_over_what_is_too_small(tmp_path: Path) -> None:
+    """What a test has put there to be found, as here, is not the provider for others who search the disk."""
+    make_mirror(tmp_path / "mirror")
+
+    assert search(tmp_path) is None
+    assert search(tmp_path, least=4) is None
 
 
 def test_search_ends(tmp_path: Path) -> None:
