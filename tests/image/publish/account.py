@@ -1,5 +1,6 @@
 """Account: the lab's AWS API with nothing in it, a publisher that asks it, and what may go wrong in between."""
 
+import functools
 import json
 import os
 import re
@@ -204,7 +205,7 @@ class Account:
 
     def client(self, service: str, region: str = HOME) -> Any:
         """Return a client that nothing is in the way of, and that is not logged."""
-        return _session(region).client(service, endpoint_url=self.emulator.url)
+        return _client(service, region, self.emulator.url)
 
     def images(self, region: str = HOME) -> dict[str, dict[str, Any]]:
         """Return the images of the account, by name."""
@@ -252,6 +253,11 @@ def _session(region: str) -> boto3.Session:
     core = botocore.session.Session()
     core.register_component("data_loader", LOADER)
     return boto3.Session(botocore_session=core, region_name=region, **CREDENTIALS)
+
+
+@functools.cache
+def _client(service: str, region: str, url: str) -> Any:
+    return _session(region).client(service, endpoint_url=url)
 
 
 class _Raw:
