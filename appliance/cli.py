@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
-from appliance.errors import DiscriminatError, PolicyError, SelfTestError, SettingsError
+from appliance.errors import DiscriminatError, PolicyError, SettingsError, TrialError
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -88,7 +88,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add_run(verbs)
     _add_prepare(verbs)
-    _add_selftest(verbs)
+    _add_prove(verbs)
     _add_check(verbs)
     _add_explain(verbs)
     _add_version(verbs)
@@ -125,9 +125,9 @@ def _add_prepare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     prepare.set_defaults(run=_prepare)
 
 
-def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    selftest = verbs.add_parser(
-        "selftest",
+def _add_prove(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    prove = verbs.add_parser(
+        "prove",
         help="prove that this machine filters: one flow that must pass, one that must not",
         description="Load the ruleset and start a worker in network namespaces of their own, and let two connections\n"
         "through: one that policy allows and one that it refuses. Nothing else on this machine is touched. `run` does\n"
@@ -135,8 +135,8 @@ def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog="exit 0 when it has passed, 1 when it has not",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
-    selftest.set_defaults(run=_selftest)
+    prove.add_argument("--json", action="store_true", help="print JSON, for programs")
+    prove.set_defaults(run=_prove)
 
 
 def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -231,12 +231,12 @@ def _prepare(_: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def _selftest(arguments: argparse.Namespace) -> int:
-    from appliance.selftest import run_selftest  # noqa: PLC0415
+def _prove(arguments: argparse.Namespace) -> int:
+    from appliance.trial import run_trial  # noqa: PLC0415
 
-    findings = run_selftest()
+    findings = run_trial()
     if findings.failure and not arguments.json:
-        raise SelfTestError(findings.failure, hint=findings.hint)
+        raise TrialError(findings.failure, hint=findings.hint)
     _print(findings.document() if arguments.json else f"passed: {findings.summary}\n")
     return int(bool(findings.failure))
 

@@ -10,7 +10,7 @@
     ├── InputError              a file, or what stands in for it, that cannot be used
     ├── AwsError                AWS did not answer, or not as documented
     ├── KernelError             the kernel refused a ruleset, a queue or a socket
-    └── SelfTestError           the data plane let pass or refused what it should not have
+    └── TrialError              the data plane let pass or refused what it should not have
 
 This module imports nothing. The core raises; only `cli.py` prints and exits.
 """
@@ -69,5 +69,5 @@ class KernelError(DiscriminatError):
     """The kernel refused a ruleset, a queue or a socket. The caller stays closed."""
 
 
-class SelfTestError(DiscriminatError):
+class TrialError(DiscriminatError):
     """The data plane did not do with a flow what policy says. The caller stays closed."""

@@ -1,6 +1,6 @@
 """The proof that the data plane filters: its self-test, beside the start of the appliance, until it has passed.
 
-`discriminat selftest` is a process of its own, in network namespaces of its own. What is in force here it cannot touch,
+`discriminat prove` is a process of its own, in network namespaces of its own. What is in force here it cannot touch,
 so that it may be run at any time.
 """
 
@@ -57,7 +57,7 @@ class Proof:
 
 async def _attempt(config: NetfilterConfig) -> tuple[str, str]:
     """Run the self-test once; return why it failed, or nothing and what it found."""
-    command = (sys.executable, "-m", "appliance", "selftest", "--json")
+    command = (sys.executable, "-m", "appliance", "prove", "--json")
     try:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     except OSError as fault:  # no memory or no descriptors: there may be some in a moment

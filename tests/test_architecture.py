@@ -66,11 +66,11 @@ MAY_IMPORT = {
     },
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
-    "selftest": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
+    "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
     # Composition root of `check` and `explain`, as `app` is of `run`.
     "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "selftest", "sources", "settings", "worker"} | ADVICE_PARTS,
+    "cli": {"about", "app", "edge", "sources", "settings", "trial", "worker"} | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 

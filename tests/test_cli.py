@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from appliance import __version__, cli, selftest, sources
+from appliance import __version__, cli, sources, trial
 from appliance.address import parse_ipv4
 from appliance.edge import hosts, system
 from appliance.errors import AwsError
 from appliance.policy.addresses import Answer
-from appliance.selftest import Findings
+from appliance.trial import Findings
 
 VECTORS = Path(__file__).parent / "vectors/aws"
 GROUPS, INTERFACES = str(VECTORS / "groups.json"), str(VECTORS / "interfaces.json")
@@ -56,7 +56,7 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "prepare", "selftest", "check", "explain", "version"))
+    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "version"))
     assert "worker" not in text
 
 
@@ -75,7 +75,7 @@ def test_run_s_help_holds_every_setting(discriminat: Discriminat) -> None:
     assert "[policy]\npoll_interval = 10.0" in text
 
 
-# ---- version, prepare, selftest ----
+# ---- version, prepare, prove ----
 
 
 def test_version_is_there_for_people_and_for_programs(discriminat: Discriminat) -> None:
@@ -101,12 +101,12 @@ def test_prepare_fails_if_a_setting_could_not_be_set(
 
 
 @pytest.mark.parametrize("failure", ["", "no way"])
-def test_selftest_prints_what_it_found(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+def test_prove_prints_what_it_found(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     """In JSON, `passed` and the exit code agree; else a failure is an error with its hint."""
     findings = Findings(failure, "go there" if failure else "", nft_queue=True, isn_reversed=False, seconds=0.5)
-    monkeypatch.setattr(selftest, "run_selftest", lambda: findings)
+    monkeypatch.setattr(trial, "run_trial", lambda: findings)
 
-    text, document = discriminat("selftest"), discriminat("selftest", "--json")
+    text, document = discriminat("prove"), discriminat("prove", "--json")
 
     assert text.status == document.status == int(bool(failure))
     assert json.loads(document.out)["passed"] is not bool(failure)

@@ -59,7 +59,7 @@ def test_a_pass_is_told_once(stub: Stub, told: list[tuple[str, str, str]], tmp_p
 
     assert told == [("appliance", "tested", "the self-test of the data plane has passed: fine")]
     assert proof.state == "passed"
-    assert (tmp_path / "runs").read_text() == "-m appliance selftest --json\n"
+    assert (tmp_path / "runs").read_text() == "-m appliance prove --json\n"
     assert asyncio.run(proof.wait()) < 1
 
 

@@ -17,10 +17,10 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--boun
 # Runs the verb after a change to the program.
 ALTERED = """
 import sys
-from appliance import cli, selftest
+from appliance import cli, trial
 from appliance.edge import netfilter, sandbox
 {change}
-sys.argv = ["discriminat", "selftest", "--json"]
+sys.argv = ["discriminat", "prove", "--json"]
 cli.main()
 """
 
@@ -104,9 +104,9 @@ FAULTS = {
         "the server of a refused flow was not reset",
     ),
     "is no ruleset": ("netfilter.render_ruleset = lambda _: 'nonsense'", "nft -f - failed: "),
-    "knows another name": ("selftest.LISTED, selftest.OTHER = selftest.OTHER, selftest.LISTED", "the log has other"),
+    "knows another name": ("trial.LISTED, trial.OTHER = trial.OTHER, trial.LISTED", "the log has other"),
     "has no worker": (
-        "selftest.sys.executable = '/bin/false'",
+        "trial.sys.executable = '/bin/false'",
         "the worker ended by itself, or not at all: exit code 1",
     ),
 }
@@ -117,7 +117,7 @@ def test_a_data_plane_with_a_fault_does_not_pass(machine: Namespace, fault: str)
     """A ruleset that lets pass, one that refuses, one that resets nobody; no worker, no nft that understands."""
     change, complaint = FAULTS[fault]
 
-    findings = ran(machine, change=f"selftest.PATIENCE = 1.0\n{change}")
+    findings = ran(machine, change=f"trial.PATIENCE = 1.0\n{change}")
 
     assert not findings["passed"]
     assert complaint in findings["failure"]

@@ -4,7 +4,7 @@ It runs in a sandbox (`edge/sandbox.py`): the ruleset as the appliance renders i
 real TCP connections through both. Nothing of this machine's own network, ruleset or queues is touched. A kernel, an nft
 or a build of the engine that does not filter is found here, before anybody relies on it.
 
-The process that calls `run_selftest` is of no use afterwards: it has moved into the sandbox.
+The process that calls `run_trial` is of no use afterwards: it has moved into the sandbox.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from appliance.edge import sandbox
 from appliance.edge.channel import WorkerChannel
 from appliance.edge.netfilter import Netfilter, NetfilterConfig
-from appliance.errors import DiscriminatError, SelfTestError
+from appliance.errors import DiscriminatError, TrialError
 from appliance.limits import Limits
 from appliance.messages import Configure, FlowLines, NewAnswers, NewPolicy, NewPreferences, Ready, Stop
 from appliance.policy.addresses import Answer
@@ -65,7 +65,7 @@ class Findings:
         return f"a listed name got through and another was reset, through {variant}, in {self.seconds} s"
 
 
-def run_selftest() -> Findings:
+def run_trial() -> Findings:
     """Move this process into a sandbox, and test there. Takes a second; never raises for what it finds."""
     began = time.monotonic()
     netfilter = Netfilter()
@@ -106,7 +106,7 @@ def _worker() -> Iterator[WorkerChannel]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
         if process.returncode != 0:
-            raise SelfTestError(f"the worker ended by itself, or not at all: exit code {process.returncode}")
+            raise TrialError(f"the worker ended by itself, or not at all: exit code {process.returncode}")
     finally:
         process.kill()
         process.wait()
@@ -115,9 +115,9 @@ def _worker() -> Iterator[WorkerChannel]:
 def _put_policy_in_force(channel: WorkerChannel, netfilter: Netfilter, config: NetfilterConfig) -> None:
     """Let one client reach one name at one address, and wait until the worker knows."""
     rule = EgressRule("tcp", sandbox.PORT, sandbox.PORT, "0.0.0.0/0", f"discriminat:tls:{LISTED}")
-    interface = NetworkInterface("eni-selftest", ("sg-selftest",), (sandbox.CLIENT,), ())
-    policy = compile_policy(Inventory((SecurityGroup("sg-selftest", "selftest", (rule,)),), (interface,)))
-    channel.send(Configure(0, "selftest", Limits(), grace=0.0, isn_reversed=config.isn_reversed))
+    interface = NetworkInterface("eni-trial", ("sg-trial",), (sandbox.CLIENT,), ())
+    policy = compile_policy(Inventory((SecurityGroup("sg-trial", "trial", (rule,)),), (interface,)))
+    channel.send(Configure(0, "trial", Limits(), grace=0.0, isn_reversed=config.isn_reversed))
     channel.send(NewPreferences(DEFAULTS))
     channel.send(NewAnswers(tuple(Answer(Fqdn.parse(name), (sandbox.SERVER,), 3600.0) for name in (LISTED, OTHER))))
     channel.send(NewPolicy(policy))
@@ -148,8 +148,8 @@ def _expect_refusal(client: socket.socket, listener: socket.socket) -> None:
         except ConnectionResetError:
             continue
         except TimeoutError:
-            raise SelfTestError(f"the {side} of a refused flow was not reset") from None
-        raise SelfTestError(f"the {side} of a refused flow got {len(got)} octets, or an end in place of a reset")
+            raise TrialError(f"the {side} of a refused flow was not reset") from None
+        raise TrialError(f"the {side} of a refused flow got {len(got)} octets, or an end in place of a reset")
 
 
 def _expect_events(channel: WorkerChannel) -> None:
@@ -163,7 +163,7 @@ def _expect_events(channel: WorkerChannel) -> None:
         if codes == _EXPECTED:
             return
         if any(codes[name] - _EXPECTED.get(name, set()) for name in codes):
-            raise SelfTestError(f"the log has other reasons than it should: {codes}")
+            raise TrialError(f"the log has other reasons than it should: {codes}")
 
 
 def _connect(client: socket.socket, listener: socket.socket) -> socket.socket:
@@ -172,7 +172,7 @@ def _connect(client: socket.socket, listener: socket.socket) -> socket.socket:
         client.connect((socket.inet_ntoa(sandbox.SERVER.to_bytes(4)), sandbox.PORT))
         server, _ = listener.accept()
     except TimeoutError:
-        raise SelfTestError("an annotated port cannot be connected to") from None
+        raise TrialError("an annotated port cannot be connected to") from None
     server.settimeout(PATIENCE)
     return server
 
@@ -183,26 +183,26 @@ def _expect(end: socket.socket, octets: bytes, what: str) -> None:
         try:
             more = end.recv(len(octets) - len(got))
         except OSError as fault:
-            raise SelfTestError(f"{what} did not get through: {fault.strerror or 'timeout'}") from None
+            raise TrialError(f"{what} did not get through: {fault.strerror or 'timeout'}") from None
         if not more:
-            raise SelfTestError(f"{what} did not get through: the connection has ended")
+            raise TrialError(f"{what} did not get through: the connection has ended")
         got += more
     if got != octets:
-        raise SelfTestError(f"{what} has changed on its way")
+        raise TrialError(f"{what} has changed on its way")
 
 
 def _messages(channel: WorkerChannel, seconds: float) -> Iterator[object]:
     """Yield what the worker sends.
 
     Raises:
-        SelfTestError: that took longer than so many seconds.
+        TrialError: that took longer than so many seconds.
         EOFError: the worker is gone.
     """
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         select.select([channel], [], [], left)
         yield from channel.receive()
-    raise SelfTestError(f"the worker did not say what was waited for within {seconds:.0f} s")
+    raise TrialError(f"the worker did not say what was waited for within {seconds:.0f} s")
 
 
 def _client_hello(name: str) -> bytes:
