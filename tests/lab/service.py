@@ -43,7 +43,7 @@ def command(*program: str) -> list[str]:
     limits = [f"--nofile={files}", f"--core={unit['LimitCORE'][-1]}"]
     script = f'umask {unit["UMask"][-1]}; exec "$@"'
     environment = words(unit, "Environment")
-    return ["prlimit", *limits, *_become(user()), "env", *environment, "sh", "-c", script, "sh", *program]
+    return ["prlimit", *limits, *_become(user(), more()), "env", *environment, "sh", "-c", script, "sh", *program]
 
 
 def preparations() -> list[list[str]]:
@@ -58,12 +58,24 @@ def own(path: Path) -> None:
         os.chown(each, user(), user(), follow_symlinks=False)
 
 
-def _become(user: int) -> list[str]:
+@functools.cache
+def more() -> tuple[str, ...]:
+    """Return the capability that this machine wants beyond the unit's for the self-test's network; none on the image.
+
+    Who is root in a user namespace may be root in another one only with CAP_SETFCAP (user_namespaces(7)); Ubuntu wants
+    CAP_SYS_ADMIN of whoever makes one.
+    """
+    for extra in ((), ("CAP_SETFCAP",), ("CAP_SYS_ADMIN",)):
+        namespace = ["unshare", "--user", "--map-root-user", "--net", "true"]
+        if subprocess.run([*_become(user(), extra), *namespace], capture_output=True, check=False).returncode == 0:
+            return extra
+    return ()
+
+
+def _become(user: int, extra: tuple[str, ...] = ()) -> list[str]:
     unit = read_unit("discriminat.service")["Service"]
-    # Who is root in a user namespace may not be root in another one, where the self-test runs, without CAP_SETFCAP.
-    more = [] if user else ["CAP_SETFCAP"]
     ambient, bounding = (
-        ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in (*words(unit, key), *more))])
+        ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in (*words(unit, key), *extra))])
         for key in ("AmbientCapabilities", "CapabilityBoundingSet")
     )
     assert unit["NoNewPrivileges"] == ["yes"]

@@ -11,8 +11,10 @@ from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
 from tests.lab.story import SHORT_WAITS, launch, tls
 
-CAPABILITIES = 1 << 12 | 1 << 13  # CAP_NET_ADMIN, CAP_NET_RAW: linux/capability.h
-SETFCAP = 1 << 31  # see tests/lab/service.py: only where there is no other user than root
+# linux/capability.h
+CAPABILITIES = {"CAP_NET_ADMIN": 1 << 12, "CAP_NET_RAW": 1 << 13}
+MORE = {"CAP_SYS_ADMIN": 1 << 21, "CAP_SETFCAP": 1 << 31}
+UBUNTU = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1  # linux/prctl.h; from Linux 6.3 on
 
 # What MemoryDenyWriteExecute= comes to: no memory of this process, or of those it starts, may become executable.
@@ -36,11 +38,12 @@ def test_every_process_has_two_capabilities_and_no_way_to_more(appliance: Applia
     folders = [folder for path in (Path(sys.executable), Path(__file__)) for folder in path.resolve().parents]
     others_may_read = all(folder.stat().st_mode & 0o005 == 0o005 for folder in folders)
     assert service.user() == (service.USER if others_exist and others_may_read else 0)
+    assert not service.more() or not service.user() or UBUNTU.read_text() == "1\n"
 
     for pid in (appliance.process.pid, *appliance.workers()):
         found = status(pid)
         for field in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
-            assert int(found[field], 16) == (CAPABILITIES if service.user() else CAPABILITIES | SETFCAP)
+            assert int(found[field], 16) == sum(CAPABILITIES.values()) + sum(MORE[name] for name in service.more())
         assert found["NoNewPrivs"] == "1"
         assert found["Uid"].split() == found["Gid"].split() == [str(service.user())] * 4
         assert found["Groups"] == "" or not service.user()
