@@ -92,7 +92,7 @@ def tools(kind: str, sources: Sequence[apt.Source] | None = None, *, renew_lock:
                 [source.line() for source in archives],
                 options=[f"--architectures={','.join(architectures)}"],
             )
-            (directory / "root/work").mkdir()
+            (directory / "root/work").mkdir(exist_ok=True)
             if locked:
                 found = lock.installed(directory / "root", CACHE)
                 lock.settle(locked, found, renew=renew_lock)

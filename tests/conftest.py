@@ -15,7 +15,10 @@ import hypothesis
 import pytest
 
 HERE = Path(__file__).parent
-LAB = (HERE / "lab", HERE / "netns", HERE / "terraform")
+LAB = (HERE / "image" / "boot", HERE / "lab", HERE / "netns", HERE / "terraform")
+
+# Boots of the image take minutes and want an image: they run when they are asked for, by `make image-test`.
+collect_ignore = ["image/boot"]
 
 # `fast` is for every run; `HYPOTHESIS_PROFILE=deep make test-unit` is for a night or a doubt. No
 # deadline: the time that an example takes says more about a shared machine than about the code.

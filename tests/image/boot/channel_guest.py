@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import tty
+from pathlib import Path
 
 MARK = b"\x02"
 CHUNK = 32768  # octets of a file in one answer
@@ -18,7 +19,7 @@ CHUNK = 32768  # octets of a file in one answer
 def answer(request):
     if "read" in request:  # a file from an offset, up to its last whole line so far
         try:
-            with open(request["read"], "rb") as file:
+            with Path(request["read"]).open("rb") as file:
                 file.seek(request["at"])
                 octets = file.read(CHUNK)
         except FileNotFoundError:

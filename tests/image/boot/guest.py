@@ -28,12 +28,17 @@ SERVICE = "discriminat.service"
 class Guest(Appliance):
     """The machine, and what is known of the program in it."""
 
-    def __init__(self, lab: Lab, machine: Machine) -> None:
-        """Take the place of the lab's appliance: its interface, its Elastic IP, its instance."""
+    def __init__(self, lab: Lab, machine: Machine, *, patience: float = START) -> None:
+        """Take the place of the lab's appliance: its interface, its Elastic IP, its instance.
+
+        Args:
+            patience: seconds until it is healthy.
+        """
         old = lab.appliance
         super().__init__(old.name, lab.fabric.namespace, machine.folder, address=old.address, interface=old.interface)
         self.public, self.instance, self.region = old.public, old.instance, old.region
         self.machine = machine
+        self.patience = patience
         self._lab = lab
         self._lines: dict[str, list[Event]] = {}
         self._octets: dict[str, int] = {}
@@ -111,9 +116,9 @@ class Guest(Appliance):
         """Return what systemd says of a unit, or of itself when that is empty."""
         return self.run("systemctl", "show", "--value", f"--property={name}", *filter(None, [unit])).out.strip()
 
-    def wait_healthy(self, timeout: float = START) -> None:
+    def wait_healthy(self, timeout: float = 0.0) -> None:
         """Return once the health page says 200."""
-        super().wait_healthy(timeout)
+        super().wait_healthy(timeout or self.patience)
 
     def flow_events(self) -> list[Event]:
         """Events of the flow log on the disk, of this boot and those before."""
@@ -165,4 +170,3 @@ class Guest(Appliance):
 
     def _tail(self) -> str:
         return f"\n{self.machine.tail()}"
-

@@ -100,6 +100,10 @@ class Machine:
         self.disk.unlink(missing_ok=True)
         self.tree.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", backing, disk], self.work)
 
+    def write_disk(self, at: int, octet: int) -> None:
+        """Change one octet of the disk while the power is off."""
+        self.tree.run(["qemu-io", "-f", "qcow2", "-c", f"write -P {octet} {at} 1", self._inside(self.disk)], self.work)
+
     @property
     def disk(self) -> Path:
         """The overlay with everything the machine has written."""

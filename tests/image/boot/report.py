@@ -10,7 +10,7 @@ FILE = "times.json"
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """One boot. Seconds: `filtering` from power on, by this machine's clock; `ready` from the kernel's start, its own."""
+    """One boot. `filtering`: seconds from power on; `ready`: seconds from the kernel's start, by its own clock."""
 
     name: str
     filtering: float
