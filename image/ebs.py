@@ -217,7 +217,7 @@ class Uploader:
                         future.result()
                         report()
                 except BaseException:
-                    stop.set()
+                    pass
                     pool.shutdown(cancel_futures=True)
                     raise
         except KeyboardInterrupt:
