@@ -66,6 +66,7 @@ class Account:
         self.log: list[Call] = []
         self._faults: list[Fault] = []
         self._interrupt_after = 0
+        self._until: Callable[[], object] = lambda: None
         self._after: dict[tuple[str, str], Callable[[Mapping[str, Any]], None]] = {}
         self._mangle: Callable[[Mapping[str, Any]], bytes | None] = lambda _: None
         self._lock = threading.Lock()
@@ -73,10 +74,18 @@ class Account:
 
     # ---- publishing ----
 
-    def publish(self, *paths: Path, region: str = HOME, unchecked: bool = True, **wishes: Any) -> int:
+    def publish(
+        self,
+        *paths: Path,
+        region: str = HOME,
+        unchecked: bool = True,
+        patience: Patience | None = None,
+        **wishes: Any,
+    ) -> int:
         """Run the publisher once, without ever waiting.
 
         Args:
+            patience: another than none.
             unchecked: take it that the disk keeps its promises, as it holds no system that could.
         """
         session = _session(region)
@@ -86,7 +95,7 @@ class Account:
             session,
             Wishes(region=region, **wishes),
             say=self.said.append,
-            patience=Patience(attempts=4, looks=5, scale=0.0),
+            patience=patience or Patience(attempts=4, looks=5, scale=0.0),
             **({"check": lambda path: []} if unchecked else {}),
             repository=self.repository,
         ).publish(paths)
@@ -126,9 +135,9 @@ class Account:
         self._interrupt_after = 0
         self._mangle = lambda _: None
 
-    def interrupt_after(self, blocks: int) -> None:
-        """Press Ctrl-C when so many blocks have been sent."""
-        self._interrupt_after = blocks
+    def interrupt_after(self, blocks: int, until: Callable[[], object]) -> None:
+        """Press Ctrl-C when so many blocks have been sent; those that follow wait for it to be heeded."""
+        self._interrupt_after, self._until = blocks, until
 
     def after(self, service: str, operation: str, do: Callable[[Mapping[str, Any]], None]) -> None:
         """Do something once, between what a request does and its answer."""
@@ -178,6 +187,8 @@ class Account:
         if operation == "PutSnapshotBlock":
             if puts == self._interrupt_after:
                 self.press_ctrl_c()
+            if puts >= self._interrupt_after > 0:
+                self._until()
             if (other := self._mangle(arguments)) is not None:
                 request.body = other
         after = self._after.pop((service, operation), None)

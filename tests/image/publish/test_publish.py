@@ -1,7 +1,7 @@
 """From disks to AMIs in every region: what they are, who may use them, and what a further run finds done."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -263,6 +263,9 @@ def test_an_encrypted_image_of_before_is_not_shared(account: Account, bakery: Ba
 def test_deprecation_is_the_same_everywhere_and_always(account: Account, bakery: Bakery) -> None:
     """So many days after the first image was made, in each region, and after a further run."""
     disk = bakery.bake()
+    account.after(
+        "ec2", "CopyImage", lambda _: account.set_image(OTHER, creation_date=datetime(2020, 2, 2, tzinfo=UTC))
+    )
     for _ in range(2):
         assert account.publish(disk, copy_to=(OTHER,), deprecate_after=365) == 0
 

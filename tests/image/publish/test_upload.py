@@ -2,10 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from image.cloud import Interrupted
+from image.cloud import Interrupted, Patience
 from image.ebs import survey
 from image.errors import ImageError
 from image.journal import Journal
@@ -111,13 +112,16 @@ def test_a_block_that_arrives_changed_is_sent_again(account: Account, bakery: Ba
     assert spoilt == [3]
 
 
-def test_an_interrupt_loses_nothing(account: Account, bakery: Bakery) -> None:
+def test_an_interrupt_loses_nothing(account: Account, bakery: Bakery, monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C the same command puts the missing blocks into the same snapshot, and none twice."""
     disk = bakery.bake(blocks=tuple(range(40)))
-    account.interrupt_after(15)
+    stop = Event()
+    account.interrupt_after(15, until=lambda: stop.wait(30))
 
-    with pytest.raises(Interrupted) as told:
-        account.publish(disk)
+    with monkeypatch.context() as patch:
+        patch.setattr("image.ebs.Event", lambda: stop)
+        with pytest.raises(Interrupted) as told:
+            account.publish(disk)
 
     (snapshot,) = account.snapshots()
     held = len(account.blocks(snapshot))
@@ -155,6 +159,17 @@ def test_a_block_that_fails_for_good_stops_and_can_go_on(account: Account, baker
 
     assert account.snapshots() == {snapshot: "completed"}
     assert put(account) == dict.fromkeys(BLOCKS, 1)
+
+
+def test_nobody_waits_for_an_upload_that_has_failed(account: Account, bakery: Bakery) -> None:
+    """One block is refused while the others are throttled, and would be for weeks: these wait no longer."""
+    account.fail(
+        "ebs", "PutSnapshotBlock", code="RequestThrottledException", when=lambda given: given["BlockIndex"] != 9
+    )
+    account.fail("ebs", "PutSnapshotBlock", code="AccessDeniedException", when=lambda given: given["BlockIndex"] == 9)
+
+    with pytest.raises(ImageError, match="AWS denies PutSnapshotBlock"):
+        account.publish(bakery.bake(), patience=Patience(attempts=100_000))
 
 
 def test_a_journal_that_is_lost_costs_blocks_and_no_snapshot(account: Account, bakery: Bakery) -> None:
