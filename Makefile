@@ -84,6 +84,30 @@ bench: build ## connections per second and throughput, beside plain NAT, HAProxy
 	@tests/setup.sh packages bench
 	@$(PYTHON) -m tests.bench $(ARGS)
 
+.PHONY: image
+image: setup ## bake the disk image into build/; ARCH=arm64 for the other architecture, ARGS=--renew-lock for new packages
+	@tests/setup.sh packages image
+	@$(PYTHON) -m image build $(if $(ARCH),--arch $(ARCH)) $(ARGS)
+
+.PHONY: image-check
+image-check: setup ## prove each promise of the image in build/, without booting it; ARGS=FILE for another
+	@$(PYTHON) -m image check $(ARGS)
+	@$(PYTHON) -m pytest -q tests/image/test_disk_file.py
+
+.PHONY: image-test
+image-test: setup ## boot the image in build/ beside the lab, by UEFI and by BIOS, and filter through it; as root
+	@tests/setup.sh packages image
+	@$(PYTHON) -m pytest -v tests/image/boot $(ARGS)
+
+.PHONY: image-test-arm64
+image-test-arm64: setup ## the same for the arm64 image, emulated: it boots and filters
+	@tests/setup.sh packages image
+	@$(PYTHON) -m pytest -v tests/image/boot/test_arm64.py $(ARGS)
+
+.PHONY: image-twice
+image-twice: setup ## bake the image a second time, as Packer's builder does, and compare every bit
+	@$(PYTHON) -m tests.image.twice $(ARGS)
+
 .PHONY: clean
 clean: ## remove what make made; system packages stay
 	@rm -rf $(VENV) $(CHECKOV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -60,6 +60,6 @@ def commit() -> str:
 def _image() -> tuple[manifest.Manifest | None, str]:
     """Return the manifest, or why it cannot be read: a program with a broken one is as good as ever."""
     try:
-        return manifest.read_manifest(), ""
+        return manifest.read_manifest(manifest.PATH), ""
     except InputError as fault:
         return None, f"unknown: {fault.message} ({fault.hint})"

@@ -9,6 +9,7 @@ from appliance.address import format_ipv4
 from appliance.explanation import Explanation
 from appliance.near_miss import show_group
 from appliance.policy.annotation import Protocol
+from appliance.policy.preferences import PROFILE, state_preferences, write_preferences
 from appliance.reason import REASON_TEXT
 
 _WIDTH = 10  # characters of a heading
@@ -51,6 +52,9 @@ def explanation_document(explanation: Explanation) -> dict[str, object]:
         "dns_error": "" if answer is None else answer.error,
         "dns_addresses": [] if answer is None else [format_ipv4(address) for address in answer.addresses],
         "aws_lets_out": explanation.is_let_out,
+        "preferences": write_preferences(explanation.preferred.preferences),
+        "preferences_source": explanation.preferred.origin,
+        "flow_logged": explanation.preferred.is_logged(decision),
         "notes": list(explanation.notes),
     }
     if grant is not None:
@@ -81,6 +85,7 @@ def _rows(explanation: Explanation) -> Iterator[tuple[str, str]]:
     for text in _address(explanation):
         yield "address", text
     yield "see-thru", _see_thru(explanation)
+    yield from _preferred(explanation)
     for note in explanation.notes:
         yield "note", note
 
@@ -109,6 +114,17 @@ def _see_thru(explanation: Explanation) -> str:
         return "none"
     days = grant.days_remaining(explanation.today)
     source = f"by {grant.rule} of {show_group(grant.gid, explanation.groups)}"
+    if grant.gid == PROFILE:
+        source = f"for every known client, by the preferences ({PROFILE})"
     if days < 0:
         return f"ended on {grant.until}, {-days} day{'' if days == -1 else 's'} ago, {source}"
     return f"until {grant.until}, {days} day{'' if days == 1 else 's'} remaining, {source}"
+
+
+def _preferred(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    preferred = explanation.preferred
+    if not preferred.origin:
+        yield "preferred", "nobody was asked, so that the defaults are taken for granted (--preferences FILE)"
+        return
+    yield "preferred", f"by {preferred.origin}"
+    yield "preferred", state_preferences(preferred.preferences)

@@ -24,6 +24,7 @@ from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
 from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
+from appliance.edge.service_manager import ServiceManager
 from appliance.errors import AwsError
 from appliance.event import change_event, config_event
 from appliance.membership import Membership
@@ -61,7 +62,7 @@ class Supervisor:
         self._settings = settings = read_settings("")
         self._dataplane = Dataplane(self._tell)
         self._proof = Proof(self._tell)
-        self._manager = system.ServiceManager.from_environment()
+        self._manager = ServiceManager.from_environment()
         self._policy: Policy = EMPTY_POLICY
         self._inventory = Inventory((), ())
         self._read_at: float | None = None  # when AWS was last read, monotonic seconds
@@ -130,14 +131,8 @@ class Supervisor:
             on_death=self._on_worker_death,
         )
         self._crew.start()
-        work = [
-            self._poll(),
-            self._ask(),
-            self._watch(),
-            self._count(),
-            self._proof.seek(config),
-            self._preferences.follow(),
-        ]
+        work = [self._poll(), self._ask(), self._watch(), self._count()]
+        work += [self._proof.seek(config), self._preferences.follow()]
         if self._settings.aws_auto_scaling_group:
             client = autoscaling.connect(region)
             group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)
@@ -206,7 +201,7 @@ class Supervisor:
             await asyncio.sleep(wait * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))  # noqa: S311 -- as above
 
     async def _apply(self, inventory: Inventory) -> None:
-        """Put what AWS says in force: names first, then the workers, then the kernel's sets."""
+        """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
         self._inventory = inventory
         policy = await asyncio.to_thread(compile_policy, inventory)
         if policy.digest != self._policy.digest:
@@ -215,22 +210,30 @@ class Supervisor:
             self._policy = policy
             self._resolver.maintain(policy.names)
             self._crew.broadcast(NewPolicy(policy))
-            reason = f"{len(policy.clients)} clients, {len(policy.names)} names, {len(policy.rejections)} rejections"
-            self._tell("policy", "accepted", reason)
-            self._tell_changes(changes)
             if not self._ready:
                 await self._crew.wait_ready()
             await self._open()
+            announcement = self._spawn(self._announce(policy, changes))
+            if not self._ready:
+                await announcement
         if not self._ready:
             self._ready = True
             self._manager.notify("READY=1")
             self._tell("appliance", "ready", "the policy is in force")
 
+    async def _announce(self, policy: Policy, changes: Iterable[Change]) -> None:
+        """Tell of a policy once it is in force at every worker; a stuck one must not hold up anything else."""
+        await self._crew.wait_obeyed()
+        reason = f"{len(policy.clients)} clients, {len(policy.names)} names, {len(policy.rejections)} rejections"
+        self._tell("policy", "accepted", reason, policy.digest)
+        self._tell_changes(changes, policy.digest)
+
     async def _prefer(self, preferences: Preferences) -> None:
-        """Put new preferences in force: at the workers, then in the kernel's sets."""
+        """Put new preferences in force: at the workers, then in the kernel's sets. They are told afterwards."""
         self._crew.broadcast(NewPreferences(preferences))
         async with self._applying:
             await self._open()
+        await self._crew.wait_obeyed()
 
     async def _open(self) -> None:
         await self._dataplane.open(self._policy, self._today, self._preferences.current)
@@ -295,10 +298,11 @@ class Supervisor:
         self._book.learn(answer, time.monotonic())
         self._crew.broadcast(NewAnswers((answer,)))
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # ---- watching ------------------------------------------------------------------------
 
@@ -306,11 +310,13 @@ class Supervisor:
         """Tell what the kernel dropped by itself; notice that a day has begun."""
         while True:
             await asyncio.sleep(WATCH)
+            self._crew.kill_silent(time.monotonic())
+            if self._applying.locked():  # it may be waiting for a worker that is stuck
+                continue
             if self._today != system.utc_today():
                 self._today = system.utc_today()
                 async with self._applying:
                     await self._open()
-            self._crew.kill_silent(time.monotonic())
             async with self._applying:
                 counted = await self._dataplane.counters()
             if counted is None:
@@ -332,6 +338,8 @@ class Supervisor:
         is_well = self.is_well
         report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
         report |= {"image": about.commit(), "self_test": self._proof.state, "aws_failure": self._failure}
+        if hasattr(self, "_preferences"):
+            report["preferences"] = self._preferences.report()
         if self._ready:
             report["instance"] = self._identity.instance_id
             report |= self._vitals().document()
@@ -355,26 +363,20 @@ class Supervisor:
             before = now
             await asyncio.sleep(interval)
 
-    def _tell(self, cat: str, outcome: str, reason: str) -> None:
+    def _tell(self, cat: str, outcome: str, reason: str, digest: str = "") -> None:
         log.info("%s %s: %s", cat, outcome, reason)
-        self._chronicle.tell(
-            config_event(
-                cat=cat,
-                outcome=outcome,
-                reason=reason,
-                instance=self._identity.instance_id,
-                digest=self._policy.digest,
-            )
-        )
+        digest, instance = digest or self._policy.digest, self._identity.instance_id
+        self._chronicle.tell(config_event(cat=cat, outcome=outcome, reason=reason, instance=instance, digest=digest))
 
-    def _tell_changes(self, changes: Iterable[Change]) -> None:
-        digest, instance = self._policy.digest, self._identity.instance_id
+    def _tell_changes(self, changes: Iterable[Change], digest: str = "") -> None:
+        digest, instance = digest or self._policy.digest, self._identity.instance_id
         self._chronicle.tell(*(change_event(change, instance=instance, digest=digest) for change in changes))
 
     async def _shut_down(self, body: asyncio.Task[None]) -> None:
         """Drain, and leave the closed ruleset behind: without a worker the kernel drops what it queues."""
         self._manager.notify("STOPPING=1")
-        body.cancel()
+        for task in (body, *self._tasks):
+            task.cancel()
         await asyncio.wait({body})
         if hasattr(self, "_crew"):
             await self._crew.stop(DRAIN)

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from appliance import __version__
 from appliance.errors import DiscriminatError, PolicyError, SelfTestError, SettingsError
-from appliance.settings import describe_settings, parse_settings
+from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
 WORKER = "worker"  # the verb by which `run` starts its workers
@@ -42,12 +42,14 @@ warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
 
 EXPLAIN_EPILOG = f"""\
 {SOURCES}
+So are the preferences of the deployment, if this machine has the settings that name their parameter:
+  aws ssm get-parameter --name DiscrimiNAT_egress > preferences.json
 
 examples:
   discriminat explain --client 10.0.1.10 --port 443 --name api.example.com
   discriminat explain --client 10.0.1.10 --port 443 --name api.example.com --address 203.0.113.10
   discriminat explain --client 10.0.1.10 --port 22 --name git.example.com --protocol ssh --resolve \\
-      --security-groups groups.json --network-interfaces interfaces.json
+      --security-groups groups.json --network-interfaces interfaces.json --preferences preferences.json
 
 exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
 A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
@@ -164,7 +166,11 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.add_argument("--address", help="IPv4 address of the server (any)")
     explain.add_argument("--protocol", default="tls", help="tls or ssh (tls)")
     explain.add_argument("--resolve", action="store_true", help="ask this machine's resolver for the name's addresses")
-    _add_sources(explain)
+    sources = _add_sources(explain)
+    sources.add_argument("--preferences", type=Path, metavar="FILE", help="saved answer of SSM, or the text it holds")
+    sources.add_argument(
+        "--preferences-parameter", default="", metavar="NAME", help="SSM parameter (the one of the settings here)"
+    )
     explain.set_defaults(run=_explain)
 
 
@@ -178,7 +184,7 @@ def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     version.set_defaults(run=_version)
 
 
-def _add_sources(verb: argparse.ArgumentParser) -> None:
+def _add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     sources = verb.add_argument_group("where to read from")
     sources.add_argument(
         "--security-groups", type=Path, metavar="FILE", help="saved answer of EC2; - is standard input"
@@ -187,7 +193,8 @@ def _add_sources(verb: argparse.ArgumentParser) -> None:
     sources.add_argument("--vpc-id", default="", metavar="ID", help="VPC (the one this machine is in)")
     sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
     verb.add_argument("--json", action="store_true", help="print JSON, for programs")
-    verb.set_defaults(refuse=verb.error)
+    verb.set_defaults(refuse=verb.error, preferences=None)
+    return sources
 
 
 # Verbs. Each imports what it needs and the others do without: AWS's and the kernel's libraries are slow to load.
@@ -246,7 +253,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from appliance.sources import Source, check  # noqa: PLC0415
 
     _refuse_sources(arguments)
-    report = check(Source(arguments.security_groups, arguments.network_interfaces, arguments.vpc_id, arguments.region))
+    files = arguments.security_groups, arguments.network_interfaces
+    report = check(Source(*files, vpc_id=arguments.vpc_id, region=arguments.region))
     _print(report_document(report) if arguments.json else render_report(report))
     return int(report.rejected > 0 or (arguments.strict and report.warnings > 0))
 
@@ -259,6 +267,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     _refuse_sources(arguments)
     if arguments.security_groups and not arguments.network_interfaces:
         arguments.refuse("--security-groups needs --network-interfaces, to know which of them the client wears")
+    if arguments.preferences_parameter and (arguments.preferences or arguments.security_groups):
+        arguments.refuse("--preferences-parameter is read from AWS: beside files, or instead, give --preferences FILE")
     question = Question.parse(
         client=arguments.client,
         port=arguments.port,
@@ -266,8 +276,19 @@ def _explain(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         address=arguments.address,
     )
-    source = Source(arguments.security_groups, arguments.network_interfaces, arguments.vpc_id, arguments.region)
-    explanation = answer(source, question, resolve=arguments.resolve)
+    source = Source(
+        arguments.security_groups,
+        arguments.network_interfaces,
+        arguments.preferences,
+        arguments.preferences_parameter,
+        vpc_id=arguments.vpc_id,
+        region=arguments.region,
+    )
+
+    def read_settings(user_data: str) -> Settings:
+        return parse_settings(_read_config(None), os.environ, user_data)
+
+    explanation = answer(source, question, resolve=arguments.resolve, read_settings=read_settings)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
 
@@ -283,7 +304,8 @@ def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
-    if arguments.network_interfaces == arguments.security_groups == Path("-"):
+    files = arguments.network_interfaces, arguments.security_groups, arguments.preferences
+    if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from appliance.edge.channel import Channel
 from appliance.edge.netfilter import NetfilterConfig
 from appliance.limits import Limits
-from appliance.messages import Configure, Ready, Statistics, Stop
+from appliance.messages import Configure, Confirm, Confirmed, Ready, Statistics, Stop
 from appliance.settings import Settings
 
 Send = Callable[[object], object]
@@ -36,6 +36,7 @@ class _Member:
         self.process: asyncio.subprocess.Process | None = None
         self.channel: Channel | None = None
         self.is_ready = False
+        self.confirmed = 0  # the last number
         self.heard_at = 0.0  # monotonic seconds
         self.statistics = Statistics()
         self.restarts = -1  # the first start is none
@@ -66,7 +67,7 @@ class Crew:
     Args:
         configurations: one per worker.
         on_start: called with a function that sends to the worker that has just started.
-        on_message: called with each message but Ready and Statistics, and a function that replies.
+        on_message: called with each message but Ready, Confirmed and Statistics, and a function that replies.
         on_death: called with the queue number and the exit code.
     """
 
@@ -84,7 +85,8 @@ class Crew:
         self._on_death = on_death
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._readiness = asyncio.Condition()
+        self._progress = asyncio.Condition()  # somebody is ready, has confirmed, or is gone
+        self._confirming = 0  # the last number that was to be confirmed
 
     def start(self) -> None:
         """Start every worker, and keep each alive."""
@@ -92,8 +94,21 @@ class Crew:
 
     async def wait_ready(self) -> None:
         """Wait until every worker has bound its queue and put a policy in force."""
-        async with self._readiness:
-            await self._readiness.wait_for(lambda: self.is_ready)
+        async with self._progress:
+            await self._progress.wait_for(lambda: self.is_ready)
+
+    async def wait_obeyed(self) -> None:
+        """Wait until every worker that runs has obeyed all it was sent before.
+
+        One that dies meanwhile decides nothing any more; the next one in its place is told the newest.
+        """
+        self._confirming += 1
+        number = self._confirming
+        self.broadcast(Confirm(number))
+        async with self._progress:
+            await self._progress.wait_for(
+                lambda: all(member.channel is None or member.confirmed >= number for member in self._members)
+            )
 
     @property
     def is_ready(self) -> bool:
@@ -164,8 +179,10 @@ class Crew:
                 return fault.errno or -1
         channel = await Channel.open(ours)
         member.process, member.channel, member.heard_at = process, channel, time.monotonic()
+        member.confirmed = 0
         channel.send(member.configuration)
         self._on_start(channel.send)
+        channel.send(Confirm(self._confirming))
         try:
             with contextlib.suppress(EOFError):
                 while True:
@@ -175,15 +192,21 @@ class Crew:
             raise
         finally:
             member.channel, member.is_ready = None, False
+        async with self._progress:
+            self._progress.notify_all()
         channel.close()
         return await process.wait()
 
     async def _dispatch(self, member: _Member, message: object, channel: Channel) -> None:
         match message:
             case Ready():
-                async with self._readiness:
+                async with self._progress:
                     member.is_ready = True
-                    self._readiness.notify_all()
+                    self._progress.notify_all()
+            case Confirmed(number):
+                async with self._progress:
+                    member.confirmed = number
+                    self._progress.notify_all()
             case Statistics():
                 member.statistics = message
                 member.heard_at = time.monotonic()

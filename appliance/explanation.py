@@ -16,8 +16,9 @@ from appliance.policy.annotation import Protocol
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory
-from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGrant, compile_policy
+from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGrant, compile_policy, later
 from appliance.policy.reach import Reach, reach_of
+from appliance.preferred import Preferred
 from appliance.question import Question
 from appliance.reason import NEVER_SEEN_THRU, Reason
 
@@ -35,6 +36,7 @@ class Explanation:
     `description`: of the rule that decides, with its annotation; empty if none does.
     `destinations`: the addresses decided on; empty where any address was meant.
     `answer`: what DNS said; None if it was not asked.
+    `see_thru`: the grant of the client's groups or of the preferences, if any.
     `is_let_out`: whether AWS itself lets the packets out; None where that cannot be told.
     `notes`: sentences on what else has a bearing.
     """
@@ -48,6 +50,7 @@ class Explanation:
     destinations: tuple[Ipv4, ...]
     answer: Answer | None
     see_thru: SeeThruGrant | None
+    preferred: Preferred
     is_let_out: bool | None
     notes: tuple[str, ...]
 
@@ -65,7 +68,13 @@ class Explanation:
         return (self.decision.allow or self.see_thru_exerted) and self.is_let_out is not False
 
 
-def explain(inventory: Inventory, question: Question, today: date, answer: Answer | None = None) -> Explanation:
+def explain(
+    inventory: Inventory,
+    question: Question,
+    today: date,
+    answer: Answer | None = None,
+    preferred: Preferred = Preferred(),  # noqa: B008 -- it is immutable
+) -> Explanation:
     """Return what would become of a connection.
 
     Args:
@@ -73,6 +82,7 @@ def explain(inventory: Inventory, question: Question, today: date, answer: Answe
         question: the connection.
         today: the date in UTC.
         answer: what DNS says of the question's name; None to take for granted that it has the address.
+        preferred: the preferences of the deployment.
     """
     policy = compile_policy(inventory)
     client = policy.clients.get(question.client)
@@ -103,6 +113,7 @@ def explain(inventory: Inventory, question: Question, today: date, answer: Answe
         reach = reach_of((rule for gid in worn if gid in known for rule in known[gid].rules), question.port)
         let_out = None if missing else _is_let_out(reach, destinations)
         notes += _notes_on_reach(reach, question, let_out=let_out)
+    notes += preferred.notes(question, decision, destinations)
     descriptions = {(gid, egress.reference): egress.description for gid in known for egress in known[gid].rules}
     return Explanation(
         question=question,
@@ -113,7 +124,8 @@ def explain(inventory: Inventory, question: Question, today: date, answer: Answe
         description=descriptions.get((decision.gid, decision.rule), ""),
         destinations=destinations,
         answer=answer,
-        see_thru=client.see_thru if client else None,
+        see_thru=later(client.see_thru, preferred.preferences.grant) if client else None,
+        preferred=preferred,
         is_let_out=let_out,
         notes=tuple(notes),
     )

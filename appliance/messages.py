@@ -52,6 +52,13 @@ class ClientAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirm:
+    """Answer with `Confirmed` and this number: what was sent before has been obeyed by then."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Decide what is held, within `seconds`, flush the log, and exit."""
 
@@ -64,6 +71,13 @@ class Stop:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The queue is bound and a policy is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """All that came before the `Confirm` of this number is in force."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ safe values; they hold again when the parameter is gone, for nobody asks for any
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from appliance.policy.preferences import (
     diff_preferences,
     parse_preferences,
     state_preferences,
+    write_preferences,
 )
 from appliance.settings import Settings
 
@@ -62,6 +64,9 @@ class PreferenceReader:
         self._text: str | None = None  # as it was last read
         self._has_read = False
         self._failure = ""  # why the last reading failed
+        self._read_at: float | None = None  # when SSM last gave an answer, monotonic seconds
+        self._found = ("", "")  # what came of the text that was last read: outcome, and what is wrong
+        self._outcome = ("", "")  # the same of the last reading, which may have failed
         self.current = DEFAULTS if source or not settings.tls_ech else Preferences(ech=Ech.ALLOW)
         self.settled = asyncio.Event()  # the first reading is over, for better or worse
         if source is None:
@@ -75,7 +80,19 @@ class PreferenceReader:
             wait = min(self._interval, RETRY) if self._failure else self._interval
             await asyncio.sleep(wait * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 -- spreads load
 
+    def report(self) -> dict[str, object]:
+        """Return what /healthz says of the preferences. May be called from any thread."""
+        outcome, failure = self._outcome
+        return {
+            "parameter": self._source.name if self._source else "",
+            "age_seconds": None if self._read_at is None else round(time.monotonic() - self._read_at, 1),
+            "outcome": outcome,
+            "failure": failure,
+            "in_force": write_preferences(self.current),
+        }
+
     async def _read(self, source: Source) -> None:
+        began = time.monotonic()
         try:
             text = await asyncio.to_thread(source.read)
         except AwsError as fault:
@@ -84,16 +101,18 @@ class PreferenceReader:
                 why = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
                 self._tell([Change("error", "failed", reason=f"the preferences cannot be read, {stands}: {why}")])
             self._failure = fault.message
+            self._outcome = ("failed", f"{fault.message}; {fault.hint}" if fault.hint else fault.message)
             return
         if self._failure:
             self._failure = ""
             self._tell([Change("error", "recovered", reason="the preferences can be read again")])
         if not self._has_read or text != self._text:
-            await self._adopt(source.name, text)
+            self._found = await self._adopt(source.name, text)
+        self._outcome, self._read_at = self._found, began
         self._text, self._has_read = text, True
 
-    async def _adopt(self, name: str, text: str | None) -> None:
-        """Put in force what a text says, then tell it."""
+    async def _adopt(self, name: str, text: str | None) -> tuple[str, str]:
+        """Put in force what a text says, then tell it; return how that went, and what is wrong."""
         told: list[Change] = []
         before = self.current
         if text is None:
@@ -110,3 +129,5 @@ class PreferenceReader:
         if self.current != before:
             await self._put_in_force(self.current)
         self._tell([*told, *diff_preferences(before, self.current)])
+        wrong = [change for change in told if change.outcome in {"missing", "rejected"}]
+        return (wrong[0].outcome, "; ".join(change.reason for change in wrong)) if wrong else ("accepted", "")

@@ -72,6 +72,7 @@ async def _attempt(config: NetfilterConfig) -> tuple[str, str]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        await process.wait()
     if found["failure"]:
         return " ".join(filter(None, (found["failure"], found["hint"] and f"({found['hint']})"))), ""
     if (found["nft_queue"], found["isn_reversed"]) != (config.nft_queue, config.isn_reversed):

@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TypeVar
 
 from appliance.edge import sandbox
 from appliance.edge.channel import WorkerChannel
@@ -41,8 +40,6 @@ START_PATIENCE = 40.0  # seconds for the worker to start; under emulation that t
 _SERVER_BODY = b"\x03\x03" + bytes(32) + b"\x00" + b"\xc0\x2f" + b"\x00"
 _SERVER_MESSAGE = b"\x02" + len(_SERVER_BODY).to_bytes(3) + _SERVER_BODY
 SERVER_HELLO = b"\x16\x03\x03" + len(_SERVER_MESSAGE).to_bytes(2) + _SERVER_MESSAGE
-
-Message = TypeVar("Message")
 
 _EXPECTED = {LISTED: {Reason.NAME_LISTED, Reason.SERVER_AGREED}, OTHER: {Reason.NAME_NOT_LISTED}}
 
@@ -81,9 +78,12 @@ def run_selftest() -> Findings:
             config = NetfilterConfig((sandbox.CLIENT_NETWORK,), 1, nft_queue=nft_queue, isn_reversed=isn_reversed)
             netfilter.load(config)
             _put_policy_in_force(channel, netfilter, config)
-            _expect_pass(ends.clients[0], ends.listener)
+            server = _expect_pass(ends.clients[0], ends.listener)
             _expect_refusal(ends.clients[1], ends.listener)
             _expect_events(channel)
+        for sender, receiver in ((ends.clients[0], server), (server, ends.clients[0])):
+            sender.sendall(b"more")
+            _expect(receiver, b"more", "what follows in an allowed flow, which the kernel forwards by itself,")
     except DiscriminatError as fault:
         failure, hint = fault.message, fault.hint
     except OSError as fault:
@@ -100,11 +100,13 @@ def _worker() -> Iterator[WorkerChannel]:
         process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))  # noqa: S603 -- our own words
     channel = WorkerChannel(ours)
     try:
-        yield channel
-        channel.send(Stop(0.0))
-        process.wait(PATIENCE)
-    except (EOFError, subprocess.TimeoutExpired):
-        raise SelfTestError(f"the worker ended with code {process.wait(PATIENCE)}") from None
+        with contextlib.suppress(EOFError):
+            yield channel
+            channel.send(Stop(0.0))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        if process.returncode != 0:
+            raise SelfTestError(f"the worker ended by itself, or not at all: exit code {process.returncode}")
     finally:
         process.kill()
         process.wait()
@@ -119,59 +121,60 @@ def _put_policy_in_force(channel: WorkerChannel, netfilter: Netfilter, config: N
     channel.send(NewPreferences(DEFAULTS))
     channel.send(NewAnswers(tuple(Answer(Fqdn.parse(name), (sandbox.SERVER,), 3600.0) for name in (LISTED, OTHER))))
     channel.send(NewPolicy(policy))
-    _receive(channel, Ready, START_PATIENCE)
+    for message in _messages(channel, START_PATIENCE):
+        if isinstance(message, Ready):
+            break
     netfilter.open_ports([(sandbox.CLIENT, sandbox.PORT)], (), config.clients)
 
 
-def _expect_pass(client: socket.socket, listener: socket.socket) -> None:
-    """Let a client greet the listed name; both ends must get all that the other sent, and go on talking."""
+def _expect_pass(client: socket.socket, listener: socket.socket) -> socket.socket:
+    """Let a client greet the listed name; both ends must get what the other sent. Return the server's end."""
     hello = _client_hello(LISTED)
-    with _connected(client, listener) as server:
-        client.sendall(hello)
-        _expect(server, hello, "the hello of an allowed flow")
-        server.sendall(SERVER_HELLO)
-        _expect(client, SERVER_HELLO, "the reply to an allowed flow")
-        for sender, receiver in ((client, server), (server, client)):
-            sender.sendall(b"more")
-            _expect(receiver, b"more", "what follows in an allowed flow")
+    server = _connect(client, listener)
+    client.sendall(hello)
+    _expect(server, hello, "the hello of an allowed flow")
+    server.sendall(SERVER_HELLO)
+    _expect(client, SERVER_HELLO, "the reply to an allowed flow")
+    return server
 
 
 def _expect_refusal(client: socket.socket, listener: socket.socket) -> None:
     """Let a client greet another name; both ends must be reset, and the server must not have got an octet."""
-    with _connected(client, listener) as server:
-        client.sendall(_client_hello(OTHER))
-        for end, side in ((client, "client"), (server, "server")):
-            try:
-                got = end.recv(65536)
-            except ConnectionResetError:
-                continue
-            except TimeoutError:
-                raise SelfTestError(f"the {side} of a refused flow was not reset") from None
-            raise SelfTestError(f"the {side} of a refused flow got {len(got)} octets, or an end instead of a reset")
+    server = _connect(client, listener)
+    client.sendall(_client_hello(OTHER))
+    for end, side in ((server, "server"), (client, "client")):
+        try:
+            got = end.recv(65536)
+        except ConnectionResetError:
+            continue
+        except TimeoutError:
+            raise SelfTestError(f"the {side} of a refused flow was not reset") from None
+        raise SelfTestError(f"the {side} of a refused flow got {len(got)} octets, or an end in place of a reset")
 
 
 def _expect_events(channel: WorkerChannel) -> None:
     """Wait for the log lines of both flows, and compare their codes."""
-    codes: dict[str, set[str]] = {LISTED: set(), OTHER: set()}
-    while codes != _EXPECTED:
-        for line in _receive(channel, FlowLines, PATIENCE).lines.splitlines():
-            event = json.loads(line)
-            codes.setdefault(event["dhost"], set()).add(event["code"])
+    codes: dict[str, set[str]] = {name: set() for name in _EXPECTED}
+    for message in _messages(channel, PATIENCE):
+        if isinstance(message, FlowLines):
+            for line in message.lines.splitlines():
+                event = json.loads(line)
+                codes.setdefault(event["dhost"], set()).add(event["code"])
+        if codes == _EXPECTED:
+            return
         if any(codes[name] - _EXPECTED.get(name, set()) for name in codes):
             raise SelfTestError(f"the log has other reasons than it should: {codes}")
 
 
-@contextmanager
-def _connected(client: socket.socket, listener: socket.socket) -> Iterator[socket.socket]:
-    """Connect, and yield the server's end."""
+def _connect(client: socket.socket, listener: socket.socket) -> socket.socket:
+    """Connect, and return the server's end."""
     try:
         client.connect((socket.inet_ntoa(sandbox.SERVER.to_bytes(4)), sandbox.PORT))
         server, _ = listener.accept()
     except TimeoutError:
         raise SelfTestError("an annotated port cannot be connected to") from None
     server.settimeout(PATIENCE)
-    with client, server:
-        yield server
+    return server
 
 
 def _expect(end: socket.socket, octets: bytes, what: str) -> None:
@@ -188,15 +191,18 @@ def _expect(end: socket.socket, octets: bytes, what: str) -> None:
         raise SelfTestError(f"{what} has changed on its way")
 
 
-def _receive(channel: WorkerChannel, kind: type[Message], seconds: float) -> Message:
-    """Return the worker's next message of a kind; others are passed over."""
+def _messages(channel: WorkerChannel, seconds: float) -> Iterator[object]:
+    """Yield what the worker sends.
+
+    Raises:
+        SelfTestError: that took longer than so many seconds.
+        EOFError: the worker is gone.
+    """
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         select.select([channel], [], [], left)
-        for message in channel.receive():
-            if isinstance(message, kind):
-                return message
-    raise SelfTestError(f"the worker sent no {kind.__name__} for {seconds:.0f} s")
+        yield from channel.receive()
+    raise SelfTestError(f"the worker did not say what was waited for within {seconds:.0f} s")
 
 
 def _client_hello(name: str) -> bytes:

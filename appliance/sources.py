@@ -1,32 +1,43 @@
-"""Sources: where `check` and `explain` read Security Groups and interfaces from.
+"""Sources: where `check` and `explain` read Security Groups, interfaces and preferences from.
 
-Live AWS, as the appliance reads it; or files, as `aws ec2 describe-security-groups` and
-`describe-network-interfaces` print them. What is not given is asked of the metadata service, which
-answers on the appliance itself. Nothing a file may hold leads to anything but InputError.
+Live AWS, as the appliance reads it; or files, as `aws ec2 describe-security-groups`,
+`describe-network-interfaces` and `aws ssm get-parameter` print them. What is not given is asked of the
+metadata service, which answers on the appliance itself. Nothing a file may hold leads to anything but InputError.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
 
-from appliance.edge import ec2, hosts, system
+from appliance.edge import ec2, hosts, ssm, system
 from appliance.edge.imds import Imds
 from appliance.errors import AwsError, InputError
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
+from appliance.policy.preferences import DEFAULTS, Ech, Preferences
+from appliance.preferred import Preferred
 from appliance.question import Question
 from appliance.report import Report
+from appliance.settings import Settings
 
 STANDARD_INPUT = Path("-")
 OTHER_KEYS = {"SecurityGroups": "NetworkInterfaces", "NetworkInterfaces": "SecurityGroups"}
-OPTIONS = {"SecurityGroups": "--security-groups", "NetworkInterfaces": "--network-interfaces"}
-COMMANDS = {"SecurityGroups": "describe-security-groups", "NetworkInterfaces": "describe-network-interfaces"}
+OPTIONS = {
+    "SecurityGroups": "--security-groups",
+    "NetworkInterfaces": "--network-interfaces",
+    "Parameter": "--preferences",
+}
+COMMANDS = {
+    "SecurityGroups": "ec2 describe-security-groups",
+    "NetworkInterfaces": "ec2 describe-network-interfaces",
+    "Parameter": "ssm get-parameter",
+}
 
 _Item = Mapping[str, object]
 
@@ -37,6 +48,8 @@ class Source:
 
     security_groups: Path | None = None
     network_interfaces: Path | None = None
+    preferences: Path | None = None
+    parameter: str = ""  # of SSM, with the preferences
     vpc_id: str = ""
     region: str = ""
 
@@ -53,37 +66,59 @@ def check(source: Source) -> Report:
     return lint(inventory, system.utc_today(), with_interfaces=with_interfaces)
 
 
-def answer(source: Source, question: Question, *, resolve: bool) -> Explanation:
+def answer(
+    source: Source, question: Question, *, resolve: bool, read_settings: Callable[[str], Settings]
+) -> Explanation:
     """Return the explanation of a connection.
 
     Args:
         source: the client's VPC.
         question: the connection.
         resolve: whether to ask this machine's resolver for the addresses of the name.
+        read_settings: returns the settings of `run` on this machine, given its user data or nothing.
 
     Raises:
         AwsError: AWS cannot be read.
         InputError: a file cannot be used, holds more than one VPC, or there is nothing to read from.
+        SettingsError: the settings on this machine cannot be understood.
     """
-    inventory = _read(source, one_vpc=True)
-    return explain(inventory, question, system.utc_today(), hosts.look_up(question.name) if resolve else None)
-
-
-def _read(source: Source, *, one_vpc: bool = False) -> Inventory:
     if source.security_groups is None:
-        return _read_aws(source)
-    return _read_files(source, source.security_groups, one_vpc=one_vpc)
+        place = _locate(source)
+        inventory = _read_aws(place)
+        preferred = _read_file(source.preferences) or _read_parameter(place, source.parameter, read_settings)
+    else:
+        inventory = _read_files(source, source.security_groups, one_vpc=True)
+        preferred = _read_file(source.preferences) or Preferred()
+    resolved = hosts.look_up(question.name) if resolve else None
+    return explain(inventory, question, system.utc_today(), resolved, preferred)
+
+
+def _read(source: Source) -> Inventory:
+    if source.security_groups is None:
+        return _read_aws(_locate(source))
+    return _read_files(source, source.security_groups, one_vpc=False)
 
 
 # AWS
 
 
-def _read_aws(source: Source) -> Inventory:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in AWS. `imds`: the metadata service, where it was needed to tell."""
+
+    region: str
+    vpc_id: str
+    imds: Imds | None = None
+
+
+def _locate(source: Source) -> _Place:
     region = source.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
     vpc_id = source.vpc_id
+    imds = None
     if not (region and vpc_id):
         try:
-            identity = Imds().identity()
+            imds = Imds()
+            identity = imds.identity()
         except AwsError as fault:
             missing = " and ".join(
                 option for option, value in (("--vpc-id", vpc_id), ("--region", region)) if not value
@@ -93,10 +128,27 @@ def _read_aws(source: Source) -> Inventory:
                 hint="give both, or files with --security-groups and --network-interfaces",
             ) from fault
         region, vpc_id = region or identity.region, vpc_id or identity.vpc_id
+    return _Place(region, vpc_id, imds)
+
+
+def _read_aws(place: _Place) -> Inventory:
     try:
-        return ec2.Discovery(ec2.connect(region), vpc_id).inventory()
+        return ec2.Discovery(ec2.connect(place.region), place.vpc_id).inventory()
     except (BotoCoreError, ValueError) as fault:  # of a profile or region that does not exist
         raise InputError(f"no client for AWS: {fault}", hint="look at --region and the AWS_ variables") from fault
+
+
+def _read_parameter(place: _Place, name: str, read_settings: Callable[[str], Settings]) -> Preferred:
+    """Return the preferences in a parameter: the one that is named, or the one that the settings here name."""
+    if not name:
+        settings = read_settings("")
+        if place.imds is not None and settings.aws_user_data:
+            settings = read_settings(place.imds.user_data())
+        name = settings.preferences_parameter
+        if not name:
+            ech = Preferences(ech=Ech.ALLOW) if settings.tls_ech else DEFAULTS
+            return Preferred(ech, "the settings, which name no parameter" if place.imds or settings.tls_ech else "")
+    return Preferred.parse(ssm.Parameter(ssm.connect(place.region), name).read(), f"SSM parameter {name}")
 
 
 # Files
@@ -134,14 +186,41 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
     return Inventory(groups, interfaces)
 
 
-def _read_items(path: Path, key: str) -> list[_Item]:
-    """Return the items of an answer, given whole or as the bare list of them."""
+def _read_file(path: Path | None) -> Preferred | None:
+    """Return the preferences in a file: the bare text of the parameter, or the answer that holds it."""
+    if path is None:
+        return None
+    octets = _read_octets(path, "Parameter")
+    try:
+        text = octets.decode(json.detect_encoding(octets))
+    except UnicodeDecodeError as fault:
+        raise _unusable(path, "Parameter", "it is not text") from fault
+    try:
+        document: object = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None  # what is wrong with it is told as the appliance tells it
+    if isinstance(document, dict) and "Parameter" in document:
+        parameter = document["Parameter"]
+        value = parameter.get("Value") if isinstance(parameter, dict) else None
+        if not isinstance(value, str):
+            raise _unusable(path, "Parameter", "its Parameter has no Value")
+        text = value
+    return Preferred.parse(text, _name(path))
+
+
+def _read_octets(path: Path, key: str) -> bytes:
     try:
         octets = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
     except OSError as fault:
         raise InputError(f"{_name(path)}: {fault.strerror}", hint=f"{OPTIONS[key]} wants a file to read") from fault
     if not octets.strip():
         raise _unusable(path, key, "there is nothing in it")
+    return octets
+
+
+def _read_items(path: Path, key: str) -> list[_Item]:
+    """Return the items of an answer, given whole or as the bare list of them."""
+    octets = _read_octets(path, key)
     try:
         document: object = json.loads(octets)
     except (ValueError, RecursionError) as fault:
@@ -189,5 +268,5 @@ def _name(path: Path) -> str:
 
 
 def _unusable(path: Path, key: str, why: str) -> InputError:
-    hint = f"give what `aws ec2 {COMMANDS[key]} --output json` prints"
+    hint = f"give what `aws {COMMANDS[key]} --output json` prints"
     return InputError(f"{_name(path)}: {why}", hint=hint)

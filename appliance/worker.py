@@ -30,6 +30,8 @@ from appliance.event import Event
 from appliance.messages import (
     ClientAnswered,
     Configure,
+    Confirm,
+    Confirmed,
     FlowLines,
     NewAnswers,
     NewPolicy,
@@ -225,6 +227,8 @@ class Worker:
                         self._carry_out(self._engine.on_answer(answer, now))
                 case ClientAnswered(client):
                     self._carry_out(self._engine.on_client(client, now))
+                case Confirm(number):
+                    self._channel.send(Confirmed(number))
                 case Stop(seconds):
                     self._drained_by = now + seconds
 

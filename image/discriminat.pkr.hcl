@@ -12,7 +12,7 @@ packer {
   required_plugins {
     amazon = {
       source  = "github.com/hashicorp/amazon"
-      version = ">= 1.2.6"
+      version = ">= 1.3.0"
     }
   }
 }
@@ -74,17 +74,23 @@ source "amazon-ebssurrogate" "discriminat" {
     }
   }
 
-  # The builder's own disk has to hold two Debian trees and the image; the other is what becomes the AMI.
+  # The builder's own disk has to hold some Debian trees and the image; the other is what becomes the AMI. What gp3 does
+  # without being asked is said all the same, as Packer 1.6.6 wants it.
   launch_block_device_mappings {
     device_name           = "/dev/xvda"
     volume_type           = "gp3"
     volume_size           = 16
+    iops                  = 3000
+    throughput            = 125
     delete_on_termination = true
+    omit_from_artifact    = true
   }
   launch_block_device_mappings {
     device_name           = "/dev/xvdf"
     volume_type           = "gp3"
     volume_size           = 1
+    iops                  = 3000
+    throughput            = 125
     delete_on_termination = true
   }
   metadata_options {

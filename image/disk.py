@@ -54,6 +54,14 @@ def partition_uuids(roothash: str) -> tuple[str, str]:
     return uuid(roothash[:32]), uuid(roothash[-32:])
 
 
+def only_kernel(root: Path) -> str:
+    """Return the version of the one kernel in a tree."""
+    found = sorted(path.name for path in (root / "usr/lib/modules").iterdir())
+    if len(found) != 1:
+        raise ImageError(f"the tree has {len(found)} kernels, want one: {', '.join(found)}")
+    return found[0]
+
+
 def size(partitions: list[Partition]) -> int:
     """Return the size of the disk: a MiB is left for the second partition table at its end."""
     return partitions[-1].start + partitions[-1].size + MIB

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 LEFT_BEHIND = {"__pycache__"}  # by a program that ran in the source
 LEFT_BEHIND_SUFFIXES = {".pyc", ".so"}
+NOLOGIN = "/usr/sbin/nologin"
 
 
 def lay(source: Path, target: Path) -> None:
@@ -53,3 +55,16 @@ def remove(root: Path, patterns: tuple[str, ...]) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def harden(root: Path) -> None:
+    """Take from a tree what only people need: programs with the rights of others, and shells to log in to."""
+    for path in everything(root):
+        mode = path.lstat().st_mode
+        if not path.is_symlink() and mode & (stat.S_ISUID | stat.S_ISGID):
+            path.chmod(stat.S_IMODE(mode) & ~(stat.S_ISUID | stat.S_ISGID))
+        if "security.capability" in os.listxattr(path, follow_symlinks=False):
+            os.removexattr(path, "security.capability", follow_symlinks=False)
+    accounts = root / "etc/passwd"
+    fields = (line.split(":")[:-1] for line in accounts.read_text(encoding="utf-8").splitlines())
+    accounts.write_text("".join(":".join([*line, NOLOGIN]) + "\n" for line in fields), encoding="utf-8")

@@ -92,7 +92,7 @@ def licences(copyright_file: str) -> list[str]:
 def _named(text: str) -> Iterator[str]:
     for field in re.findall(r"^License:[ \t]*(.*)$", text, re.MULTILINE | re.IGNORECASE):
         name = " ".join(field.split()).rstrip(".,")
-        if len(name) > LONGEST_NAME or NAME.fullmatch(name) is None:
+        if len(name) > LONGEST_NAME or NAME.fullmatch(name.replace(",", " and")) is None:
             continue  # the licence's words, which a stanza of their own repeats under a name
         for part in re.split(r",? and |, ", name):
             yield " OR ".join(spdx(choice) for choice in re.split(r",? or (?!later)", part))

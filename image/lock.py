@@ -1,15 +1,19 @@
-"""The lock: which packages the image is made of, by version and by the SHA-256 of the file they came in."""
+"""The locks: which packages the image is made of, and by which it is made, each with its version and the SHA-256 of the
+file that it came in. `make image ARGS=--renew-lock` renews them.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from image import debian
 from image.errors import ImageError
 from image.recipe import Architecture
-from image.tools import Tree
 
 DIRECTORY = Path(__file__).with_name("lock")
 OWN = ("discriminat", "discriminat-image")  # made here, from the commit
+TOLD = 24  # differences
 
 
 @dataclass(frozen=True, order=True)
@@ -26,38 +30,53 @@ class Package:
 
 
 def path(arch: Architecture) -> Path:
-    """Return where the lock of an architecture is."""
+    """Return where the lock of an architecture's image is."""
     return DIRECTORY / f"{arch.name}.txt"
 
 
-def installed(tree: Tree, work: Path, cache: Path) -> list[Package]:
-    """Return Debian's packages in the tree at work/root, each found in the files that were downloaded."""
-    form = "${Package} ${Version} ${Architecture}\\n"
-    listed = tree.run(["dpkg-query", "--admindir=/work/root/var/lib/dpkg", "--show", f"--showformat={form}"], work)
-    return sorted(_package(*line.split(), cache) for line in listed.splitlines() if line.split()[0] not in OWN)
+def tools_path(kind: str, machine: Architecture) -> Path:
+    """Return where the lock of a tools tree is, on building machines of an architecture."""
+    return DIRECTORY / "tools" / f"{kind}.{machine.name}.txt"
+
+
+def installed(root: Path, cache: Path, own: Sequence[str] = OWN) -> list[Package]:
+    """Return the packages of a tree but our own, each found among the downloaded files."""
+    status = (root / debian.STATUS.lstrip("/")).read_text(encoding="utf-8")
+    stanzas = (stanza for stanza in debian.stanzas(status) if stanza["package"] not in own)
+    return sorted(_package(stanza["package"], stanza["version"], stanza["architecture"], cache) for stanza in stanzas)
 
 
 def _package(name: str, version: str, arch: str, cache: Path) -> Package:
     file = cache / f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
     if not file.exists():
-        raise ImageError(f"{file.name} is installed, but is not among the downloaded files: remove {cache}")
+        raise ImageError(
+            f"{file.name} is installed, but not among the downloaded files: remove {cache}, and start again"
+        )
     return Package(name, version, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def write(target: Path, packages: list[Package]) -> None:
-    """Write the lock."""
-    target.parent.mkdir(exist_ok=True)
-    target.write_text("".join(f"{package.line()}\n" for package in packages), encoding="ascii")
+def settle(locked: Path, packages: Sequence[Package], *, renew: bool = False) -> None:
+    """Refuse packages that are not those of a lock; or, if asked, write them as the new one."""
+    lines = [package.line() for package in packages]
+    if renew:
+        locked.parent.mkdir(parents=True, exist_ok=True)
+        locked.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+        return
+    known = locked.read_text(encoding="ascii").splitlines() if locked.exists() else []
+    if known == lines:
+        return
+    name = locked.relative_to(DIRECTORY) if locked.is_relative_to(DIRECTORY) else locked.name
+    told = list(differences(known, lines))
+    more = [f"  … and {len(told) - TOLD} more"] if len(told) > TOLD else []
+    summary = (
+        f"the archive's packages are not those of image/lock/{name}: if these are wanted, "
+        "`make image ARGS=--renew-lock`; if not, `--mirror` of a snapshot that has the old ones"
+    )
+    raise ImageError("\n".join([summary, *told[:TOLD], *more]))
 
 
-def compare(locked: Path, packages: list[Package]) -> None:
-    """Refuse packages that are not those of the lock, and say which."""
-    hint = "if the new ones are wanted, renew it: make image ARGS=--renew-lock"
-    if not locked.exists():
-        raise ImageError(f"there is no {locked.name} in image/lock; {hint}")
-    wanted = set(locked.read_text(encoding="ascii").splitlines())
-    found = {package.line() for package in packages}
-    if wanted != found:
-        differences = [f"  - {line}" for line in sorted(wanted - found)] + [f"  + {line}" for line in sorted(found - wanted)]
-        told = "\n".join(line.rsplit(" ", 1)[0] for line in differences)
-        raise ImageError(f"the archive's packages are not those of image/lock/{locked.name}; {hint}\n{told}")
+def differences(known: Sequence[str], found: Sequence[str]) -> list[str]:
+    """Return the lines that only the lock has, and those that only the tree has; a digest by its first digits."""
+    gone, new = set(known) - set(found), set(found) - set(known)
+    told = [(line, "-") for line in gone] + [(line, "+") for line in new]
+    return [f"  {sign} {line[: line.rindex(' ') + 13]}" for line, sign in sorted(told)]

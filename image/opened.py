@@ -103,6 +103,11 @@ class Opened:
         except pe.BrokenExecutable:
             return {}
 
+    @property
+    def kernel(self) -> str:
+        """The version of the loader's kernel, as `uname -r` says it."""
+        return self.loader.get(".uname", b"").rstrip(b"\0").decode("utf-8", "replace")
+
     @cached_property
     def uefi(self) -> Boot:
         """What UEFI leads to."""

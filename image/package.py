@@ -6,19 +6,18 @@ They are made by dpkg-deb from a staged directory, without debhelper: what is in
 import hashlib
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from image.errors import ImageError
 from image.files import backdate, lay
-from image.recipe import Architecture, Recipe
+from image.order import ROOT, Order
 from image.tools import Tree
 
-ROOT = Path(__file__).parents[1]
 SOURCES = ("appliance", "LICENSE", "README.md", "pyproject.toml", "setup.py")
-MAINTAINER = "discriminat <discriminat@localhost>"
-ENGINE_DEPENDS = (
-    *("nftables", "procps", "python3 (>= 3.13)", "python3 (<< 3.14)", "python3-boto3", "python3-dnspython"),
-    *("python3-jinja2", "python3-netfilterqueue", "python3-orjson", "python3-pythonjsonlogger"),
+DEPENDS = (
+    *("nftables", "python3 (>= 3.13)", "python3 (<< 3.14)", "python3-boto3", "python3-dnspython", "python3-jinja2"),
+    *("python3-netfilterqueue", "python3-orjson", "python3-pythonjsonlogger"),
 )
 SCRIPTS = {
     "postinst": """\
@@ -35,10 +34,47 @@ set -e
 py3clean -p discriminat
 """,
 }
+# For a compiler of this machine that writes programs for another: Python's own settings of the other.
+CROSS = {
+    "aarch64-linux-gnu": {
+        "CC": "aarch64-linux-gnu-gcc",
+        "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+        "_PYTHON_SYSCONFIGDATA_NAME": "_sysconfigdata__aarch64-linux-gnu",
+    }
+}
 
 
-def engine(tree: Tree, work: Path, arch: Architecture, version: str, epoch: int) -> Path:
-    """Compile the engine in `tree` and return its package, discriminat_<version>_<architecture>.deb, in `work`."""
+@dataclass(frozen=True)
+class Control:
+    """What a package says of itself."""
+
+    name: str
+    architecture: str
+    section: str
+    depends: tuple[str, ...]
+    description: str
+    provides: str = ""
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, version: str, octets: int) -> str:
+        """As dpkg reads it; an empty field is left out."""
+        fields = {
+            "Package": self.name,
+            "Version": version,
+            "Architecture": self.architecture,
+            "Maintainer": "discriminat <discriminat@localhost>",
+            "Section": self.section,
+            "Priority": "optional",
+            "Installed-Size": str(-(-octets // 1024)),
+            "Depends": ", ".join(self.depends),
+            "Provides": self.provides,
+            "Description": self.description,
+        }
+        return "".join(f"{name}: {value}\n" for name, value in fields.items() if value)
+
+
+def make_engine(tree: Tree, work: Path, order: Order, *, cross: bool = False) -> Path:
+    """Compile the engine in `tree` and return its package; one that was not compiled is none."""
     source, stage = work / "source", work / "stage"
     for name in SOURCES:
         lay(ROOT / name, source / name)
@@ -50,56 +86,35 @@ def engine(tree: Tree, work: Path, arch: Architecture, version: str, epoch: int)
         work=work,
         DEB_PYTHON_INSTALL_LAYOUT="deb",
         PIP_CONFIG_FILE="/dev/null",
-        PYTHONHASHSEED="0",
-        SOURCE_DATE_EPOCH=str(epoch),
+        SOURCE_DATE_EPOCH=str(order.revision.epoch),
+        **(CROSS[order.arch.triplet] if cross else {}),
     )
     packages = stage / "usr/lib/python3/dist-packages"
-    extensions = sorted(packages.rglob("*.so"))
+    extensions = sorted(packages.rglob(f"*-{order.arch.triplet}.so"))
     if not extensions:
-        raise ImageError("the engine was installed without being compiled: see what setup.py says in a compiling tree")
-    tree.run(
-        [f"{arch.triplet}-strip", "--strip-unneeded", *(f"/work/{path.relative_to(work)}" for path in extensions)],
-        work=work,
-    )
+        raise ImageError(f"the engine is not compiled for {order.arch.name}: see `extensions` in setup.py")
+    strip = [f"{order.arch.triplet}-strip", "--strip-unneeded"]
+    tree.run([*strip, *(f"/work/{path.relative_to(work)}" for path in extensions)], work=work)
     for told in ("direct_url.json", "RECORD", "REQUESTED"):  # of this one installation by pip
         for path in packages.glob(f"discriminat-*.dist-info/{told}"):
             path.unlink()
     shutil.rmtree(packages / "appliance/systemd", ignore_errors=True)
     lay(ROOT / "appliance/systemd", stage)
-    lay(ROOT / "LICENSE", stage / "usr/share/doc/discriminat/copyright")
-    control = {
-        "Package": "discriminat",
-        "Version": version,
-        "Architecture": arch.debian,
-        "Maintainer": MAINTAINER,
-        "Section": "net",
-        "Priority": "optional",
-        "Depends": ", ".join(ENGINE_DEPENDS),
-        "Description": "egress firewall and NAT for AWS VPCs",
-    }
-    return _pack(tree, work, stage, control, SCRIPTS, epoch)
+    description = "egress firewall and NAT for AWS VPCs"
+    control = Control("discriminat", order.arch.debian, "net", DEPENDS, description, scripts=SCRIPTS)
+    return _pack(tree, stage, control, order)
 
 
-def whole(tree: Tree, work: Path, arch: Architecture, recipe: Recipe, version: str, epoch: int) -> Path:
+def make_whole(tree: Tree, work: Path, order: Order, also: tuple[str, ...] = ()) -> Path:
     """Return a package that holds nothing and depends on all that the image is made of.
 
     It stands for the program that makes initrds, which Debian's kernel wants: the image's is made outside of it.
     """
-    depends = [*recipe.packages, recipe.kernel.package[arch.name], f"discriminat (= {version})"]
-    control = {
-        "Package": "discriminat-image",
-        "Version": version,
-        "Architecture": "all",
-        "Maintainer": MAINTAINER,
-        "Section": "metapackages",
-        "Priority": "optional",
-        "Depends": ", ".join(depends),
-        "Provides": "linux-initramfs-tool",
-        "Description": "what the image of discriminat is made of",
-    }
-    stage = work / "whole"
-    lay(ROOT / "LICENSE", stage / "usr/share/doc/discriminat-image/copyright")
-    return _pack(tree, work, stage, control, {}, epoch)
+    kernel, engine = order.recipe.kernel.package[order.arch.name], f"discriminat (= {order.revision.version})"
+    depends = (*order.recipe.packages, *also, kernel, engine)
+    description = "what the image of discriminat is made of"
+    control = Control("discriminat-image", "all", "metapackages", depends, description, provides="linux-initramfs-tool")
+    return _pack(tree, work / "whole", control, order)
 
 
 def index(directory: Path, tree: Tree) -> None:
@@ -112,30 +127,30 @@ def index(directory: Path, tree: Tree) -> None:
     (directory / "Packages").write_text("\n".join(stanzas), encoding="utf-8")
 
 
-def _pack(
-    tree: Tree, work: Path, stage: Path, control: Mapping[str, str], scripts: Mapping[str, str], epoch: int
-) -> Path:
-    """Make a package of a staged directory."""
-    files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
+def _pack(tree: Tree, stage: Path, control: Control, order: Order) -> Path:
+    """Make a package of a staged directory, beside it."""
+    lay(ROOT / "LICENSE", stage / f"usr/share/doc/{control.name}/copyright")
+    contents = {
+        path.relative_to(stage): path.read_bytes()
+        for path in sorted(stage.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
     # MD5 is what dpkg --verify reads; what is trusted is the SHA-256 of the whole.
-    sums = "".join(
-        f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(stage)}\n"
-        for path in files
+    sums = (f"{hashlib.md5(octets, usedforsecurity=False).hexdigest()}  {path}\n" for path, octets in contents.items())
+    about = stage / "DEBIAN"
+    about.mkdir()
+    (about / "control").write_text(
+        control.text(order.revision.version, sum(len(octets) for octets in contents.values())), encoding="utf-8"
     )
-    octets = sum(path.stat().st_size for path in files)
-    (stage / "DEBIAN").mkdir()
-    fields = {**control, "Installed-Size": str(-(-octets // 1024))}
-    (stage / "DEBIAN/control").write_text("".join(f"{k}: {v}\n" for k, v in fields.items()), encoding="utf-8")
-    (stage / "DEBIAN/md5sums").write_text(sums, encoding="utf-8")
-    for name, script in scripts.items():
-        (stage / "DEBIAN" / name).write_text(script, encoding="utf-8")
-    backdate(stage, epoch)
-    for name in scripts:
-        (stage / "DEBIAN" / name).chmod(0o755)
-    name = f"{control['Package']}_{control['Version']}_{control['Architecture']}.deb"
+    (about / "md5sums").write_text("".join(sums), encoding="utf-8")
+    for name, script in control.scripts.items():
+        (about / name).write_text(script, encoding="utf-8")
+        (about / name).chmod(0o755)
+    backdate(stage, order.revision.epoch)
+    name = f"{control.name}_{order.revision.version}_{control.architecture}.deb"
     tree.run(
         ["dpkg-deb", "--root-owner-group", "-Zzstd", "--build", f"/work/{stage.name}", f"/work/{name}"],
-        work=work,
-        SOURCE_DATE_EPOCH=str(epoch),
+        work=stage.parent,
+        SOURCE_DATE_EPOCH=str(order.revision.epoch),
     )
-    return work / name
+    return stage.with_name(name)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import platform
+import re
 import tomllib
 import types
 import typing
@@ -17,13 +18,12 @@ PATH = Path(__file__).with_name("recipe.toml")
 
 @dataclass(frozen=True)
 class Architecture:
-    """What one architecture is called, by AWS, Debian, compilers, UEFI and the GUIDs of its root partitions."""
+    """What one architecture is called, by AWS, Debian, compilers and UEFI, and the types of its root partitions."""
 
     name: str
     debian: str
     triplet: str
-    efi: str
-    stub: str
+    efi_arch: str
     root_type: str
     verity_type: str
     bios: bool  # whether machines without UEFI have to be started
@@ -34,8 +34,7 @@ ARCHITECTURES = {
         name="x86_64",
         debian="amd64",
         triplet="x86_64-linux-gnu",
-        efi="BOOTX64.EFI",
-        stub="linuxx64.efi.stub",
+        efi_arch="x64",
         root_type="4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709",
         verity_type="2C7357ED-EBD2-46D9-AEC1-23D437EC2BF5",
         bios=True,
@@ -44,8 +43,7 @@ ARCHITECTURES = {
         name="arm64",
         debian="arm64",
         triplet="aarch64-linux-gnu",
-        efi="BOOTAA64.EFI",
-        stub="linuxaa64.efi.stub",
+        efi_arch="aa64",
         root_type="B921B045-1DF0-41C3-AF44-4C6F280D3FAE",
         verity_type="DF3300CE-D69F-4C92-978C-9BFB0F38D820",
         bios=False,
@@ -70,9 +68,18 @@ class Kernel:
     """Debian's kernel and how it is started."""
 
     package: Mapping[str, str]
-    drivers: tuple[str, ...]
     command_line: tuple[str, ...]
     console: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Initrd:
+    """Which of dracut's modules make the initrd, and which drivers are in it."""
+
+    modules: tuple[str, ...]
+    drivers: tuple[str, ...]
+    force_drivers: tuple[str, ...]
+    omit_drivers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,15 +102,16 @@ class Disk:
 
 @dataclass(frozen=True)
 class SessionManager:
-    """The .deb of Amazon's agent; none while `package` is empty."""
+    """The .deb of Amazon's agent by architecture, and what it has to hash to; none while `package` is empty."""
 
-    package: str
-    sha256: str
+    package: Mapping[str, str]
+    sha256: Mapping[str, str]
 
     def __post_init__(self) -> None:
         """Refuse a package that nobody has vouched for."""
-        if self.package and len(self.sha256) != 64:
-            raise ImageError("session_manager.package is set: give its sha256, 64 hexadecimal digits, too")
+        for arch in self.package:
+            if not re.fullmatch("[0-9a-f]{64}", self.sha256.get(arch, "")):
+                raise ImageError(f"session_manager.package.{arch} is set: give session_manager.sha256.{arch} too")
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class Recipe:
     include: tuple[str, ...]
     remove: tuple[str, ...]
     kernel: Kernel
+    initrd: Initrd
     disk: Disk
     session_manager: SessionManager
 

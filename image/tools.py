@@ -1,43 +1,47 @@
-"""The tools that make, check and boot a disk: a Debian tree of their own, so that the building machine's versions
-do not matter. Made once by mmdebstrap under build/tools, entered by chroot.
+"""The programs that make, check and boot a disk: Debian trees of their own, so that the building machine's versions do
+not matter. Made by mmdebstrap under build/tools when they are first needed, entered by chroot.
 """
 
 import contextlib
 import fcntl
 import os
-import platform
+import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from image import apt
+from image import apt, lock
+from image.command import CONTAINED, missing, run
 from image.errors import ImageError
+from image.recipe import native
 
 BUILD = Path(__file__).parents[1] / "build"
+CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
 
+_COMPILER = ("dpkg-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools", "python3-wheel")
 KINDS = {
     "bake": (
-        *("binutils", "cpio", "cryptsetup-bin", "dosfstools", "dracut-core", "e2fsprogs", "erofs-utils", "fdisk", "gdisk"),
-        *("kmod", "mtools", "python3-pefile", "systemd", "systemd-ukify", "udev", "zstd"),
+        *("cpio", "cryptsetup-bin", "dosfstools", "dracut-core", "e2fsprogs", "erofs-utils", "fdisk", "gdisk"),
+        *("kmod", "mtools", "pax-utils", "python3-pefile", "systemd", "systemd-ukify", "udev", "zstd"),
     ),
-    "engine": (
-        *("dpkg-dev", "gcc", "libc6-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools"),
-        *("python3-wheel",),
-    ),
+    "engine": ("gcc", "libc6-dev", *_COMPILER),
+    "cross": ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "libpython3-dev:arm64", *_COMPILER),
     "boot": (
         *("ovmf", "qemu-efi-aarch64", "qemu-system-arm", "qemu-system-x86", "qemu-utils", "seabios", "socat", "swtpm"),
     ),
+    "emulate": ("qemu-user",),
 }
-GRUB = {"x86_64": ("grub-pc-bin", "grub-common")}  # legacy BIOS is x86_64's alone
+LOCKED = ("bake", "engine", "cross")  # what they make is in the image
+FOREIGN = {"cross": "arm64"}
+GRUB = {"amd64": ("grub-common", "grub-pc-bin")}
 
 # In a mount namespace and a process namespace of its own: whatever ends the command, nothing stays mounted or running.
 ENTER = """
 mount --bind "$1" "$1" && cd "$1"
 mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmpfs tmp
-if [ -n "$2" ]; then mkdir -p work && mount --bind "$2" work; fi
+if [ -n "$2" ]; then mount --bind "$2" work; fi
 shift 2
 exec chroot . /usr/bin/env -i -C /work "$@"
 """
@@ -46,6 +50,7 @@ ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "MTOOLS_SKIP_CHECK": "1",
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONHASHSEED": "0",
     "TZ": "UTC",
 }
 
@@ -58,58 +63,57 @@ class Tree:
 
     def command(self, arguments: Sequence[str], work: Path | None = None, **environment: str) -> list[str]:
         """Return the command that runs `arguments` in the tree, in /work, which is `work` outside."""
-        words = [f"{name}={value}" for name, value in (ENVIRONMENT | environment).items()]
-        return [
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"),
-            *("sh", "-euc", ENTER, "enter", str(self.root), str(work.resolve() if work else "")),
-            *words,
-            *arguments,
-        ]
+        words = (f"{name}={value}" for name, value in (ENVIRONMENT | environment).items())
+        inside = ("enter", str(self.root), str(work.resolve()) if work else "")
+        return [*CONTAINED, "sh", "-euc", ENTER, *inside, *words, *arguments]
 
     def run(self, arguments: Sequence[str], work: Path | None = None, **environment: str) -> str:
         """Run a command in the tree and return what it printed."""
         return run(self.command(arguments, work, **environment), name=arguments[0])
 
 
-def run(command: Sequence[str], name: str = "", environment: Mapping[str, str] | None = None) -> str:
-    """Run a command and return what it printed; what it said last goes into the error."""
-    name = name or command[0]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, umask=0o022,
-            env=None if environment is None else dict(environment), stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise ImageError(f"{command[0]} is missing: run tests/setup.sh packages image") from None
-    if done.returncode:
-        said = "\n".join(f"  {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise ImageError(f"{name} failed with exit code {done.returncode}:\n{said}")
-    return done.stdout
-
-
-def tools(kind: str, sources: Sequence[apt.Source] | None = None) -> Tree:
-    """Return the tree of a kind ("bake", "engine", "boot"), made if it is not there or should have other packages."""
-    packages = sorted({*KINDS[kind], *(GRUB.get(platform.machine(), ()) if kind == "bake" else ())})
+def tools(kind: str, sources: Sequence[apt.Source] | None = None, *, renew_lock: bool = False) -> Tree:
+    """Return a tree of one of KINDS; make it if it is not there, or not the one that its list and its lock ask for."""
+    machine = native()
+    packages = sorted({*KINDS[kind], *(GRUB.get(machine.debian, ()) if kind == "bake" else ())})
     directory = BUILD / "tools" / kind
-    stamp = directory / "stamp"
-    wanted = "\n".join([SUITE, *packages]) + "\n"
+    locked = lock.tools_path(kind, machine) if kind in LOCKED else None
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory / "lock"):
-        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-            require_root()
-            stamp.unlink(missing_ok=True)
-            shutil.rmtree(directory / "root", ignore_errors=True)
+        if renew_lock or not _is_current(directory / "stamp", packages, locked):
+            (directory / "stamp").unlink(missing_ok=True)
+            remove(directory / "root")
             archives = apt.sources(SUITE) if sources is None else sources
-            bootstrap(directory / "root", SUITE, packages, [source.line() for source in archives])
+            architectures = [machine.debian, *([FOREIGN[kind]] if kind in FOREIGN else [])]
+            bootstrap(
+                directory / "root",
+                SUITE,
+                packages,
+                [source.line() for source in archives],
+                options=[f"--architectures={','.join(architectures)}"],
+            )
             (directory / "root/work").mkdir(exist_ok=True)
-            stamp.write_text(wanted, encoding="utf-8")
+            if locked:
+                found = lock.installed(directory / "root", CACHE)
+                lock.settle(locked, found, renew=renew_lock)
+            (directory / "stamp").write_text(_stamp(packages, locked), encoding="utf-8")
     return Tree(directory / "root")
+
+
+def _is_current(stamp: Path, packages: Sequence[str], locked: Path | None) -> bool:
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == _stamp(packages, locked)
+
+
+def _stamp(packages: Sequence[str], locked: Path | None) -> str:
+    """Return all that a tree depends on."""
+    known = locked.read_text(encoding="utf-8") if locked and locked.exists() else ""
+    return "\n".join([SUITE, *packages, known])
 
 
 def require_root() -> None:
     """Refuse to go on as anybody but root: chroot and mounts need it."""
     if os.geteuid() != 0:
-        raise ImageError("root is needed to make a Debian tree: run it as root, or under sudo")
+        raise ImageError("root is needed to make a Debian tree: run this as root, or under sudo")
 
 
 def bootstrap(
@@ -117,26 +121,43 @@ def bootstrap(
     suite: str,
     packages: Sequence[str],
     sources: Sequence[str],
+    *,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a Debian tree with mmdebstrap, from lines of sources.list.
-
-    In namespaces of its own: if it is killed, all that it started and mounted goes with it.
-    """
+    """Make a Debian tree with mmdebstrap, from lines of sources.list; what is downloaded is kept, and used again."""
+    require_root()
+    if not shutil.which("mmdebstrap"):
+        raise missing("mmdebstrap")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    cache, archives = shlex.quote(str(CACHE)), "var/cache/apt/archives"
     run(
         [
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
+            *CONTAINED,
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--format=directory"),
             f"--include={','.join(packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--aptopt={line}" for line in apt.settings()),
+            "--skip=download/empty,essential/unlink",
+            f'--setup-hook=mkdir -p "$1/{archives}"',
+            f'--setup-hook=find {cache} -name "*.deb" -exec ln -f -t "$1/{archives}" {{}} +',
+            f'--customize-hook=find "$1/{archives}" -name "*.deb" -exec ln -f -t {cache} {{}} +',
             *options,
             *(suite, str(target), *sources),
         ],
         name="mmdebstrap",
         environment={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", **(environment or {})},
     )
+
+
+def remove(directory: Path) -> None:
+    """Remove a tree, unless something is mounted in it: what is removed then would be this machine's."""
+    inside = f"{directory.resolve()}/"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        if (place := line.split()[4]).startswith(inside):
+            raise ImageError(f"{place} is a mount, which no build leaves behind: unmount it")
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 @contextlib.contextmanager

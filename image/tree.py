@@ -12,7 +12,10 @@ MOST_LINKS = 40  # Linux's own bound
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file as the image has it: `path` begins with `/`; `capabilities` is the extended attribute, empty where none."""
+    """A file as the image has it.
+
+    `path` begins with `/`, `changed` is in seconds since 1970, `capabilities` is the extended attribute if it has one.
+    """
 
     path: str
     mode: int
@@ -22,14 +25,17 @@ class Entry:
 
     @property
     def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
         return stat.S_ISLNK(self.mode)
 
     @property
     def is_file(self) -> bool:
+        """Whether it is a regular file."""
         return stat.S_ISREG(self.mode)
 
     @property
     def is_directory(self) -> bool:
+        """Whether it is a directory."""
         return stat.S_ISDIR(self.mode)
 
 
@@ -75,7 +81,7 @@ class FileTree:
                 links += 1
                 if links > MOST_LINKS:
                     return None
-                target = PurePosixPath(os.readlink(here))
+                target = PurePosixPath(here.readlink())
                 at = [] if target.is_absolute() else at
                 waiting += [step for step in target.parts if step != "/"][::-1]
             else:

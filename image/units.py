@@ -20,7 +20,7 @@ Settings = dict[tuple[str, str], list[str]]
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit with its drop-ins: `settings` by section and name, each a list of values, earlier ones cleared as `X=` does."""
+    """A unit with its drop-ins: `settings` by section and name, each a list, which `X=` without a value has emptied."""
 
     name: str
     masked: bool = False
@@ -54,7 +54,7 @@ def parse(texts: Iterable[str]) -> Settings:
 
 
 def configuration(tree: FileTree, name: str) -> Settings:
-    """Return a daemon's settings, such as `systemd/journald.conf`, with its drop-ins: a file in /etc hides its namesake."""
+    """Return the settings of a daemon, such as `systemd/journald.conf`, with its drop-ins."""
     main = next((path for top in ("/etc", "/usr/lib") if tree.has(path := f"{top}/{name}")), "")
     drop_ins: dict[str, str] = {}
     for top in ("/usr/lib", "/etc"):
@@ -64,7 +64,7 @@ def configuration(tree: FileTree, name: str) -> Settings:
 
 
 def sysctl(tree: FileTree) -> dict[str, str]:
-    """Return the kernel settings that stand after boot: files in the order of their names, those of /etc first choice."""
+    """Return the kernel settings that stand after boot; a file in /etc hides its namesake elsewhere."""
     files: dict[str, str] = {}
     for top in ("/usr/lib/sysctl.d", "/etc/sysctl.d"):
         for path in _files(tree, top, ".conf"):

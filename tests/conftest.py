@@ -15,7 +15,10 @@ import hypothesis
 import pytest
 
 HERE = Path(__file__).parent
-LAB = (HERE / "lab", HERE / "netns", HERE / "terraform")
+LAB = (HERE / "image" / "boot", HERE / "lab", HERE / "netns", HERE / "terraform")
+
+# Boots of the image take minutes and want an image: they run when they are asked for, by `make image-test`.
+collect_ignore = ["image/boot"]
 
 # `fast` is for every run; `HYPOTHESIS_PROFILE=deep make test-unit` is for a night or a doubt. No
 # deadline: the time that an example takes says more about a shared machine than about the code.
@@ -61,6 +64,27 @@ def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"{reason}\nA skipped test is a failure in continuous integration (STRICT_TESTS, CI)."
+
+
+# ---- AWS: nobody's credentials, and an emulator in memory ----
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that open nothing, and none of the variables by which AWS's clients are sent elsewhere."""
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+
+
+@pytest.fixture
+def aws_in_memory(credentials: None) -> Iterator[None]:
+    """Every AWS client of this process asks moto."""
+    import moto
+
+    with moto.mock_aws():
+        yield
 
 
 # ---- unit tests: no sockets, no programs ----

@@ -12,12 +12,13 @@ from typing import NamedTuple
 from appliance.address import Ipv4, Network, parse_ipv4
 from appliance.command import Command, Emit, SendReset, SetVerdict, Verdict
 from appliance.engine import Engine, Origin
-from appliance.event import Event
+from appliance.event import Event, flow_event
 from appliance.limits import Limits
 from appliance.policy.addresses import Answer
+from appliance.policy.decision import Decision
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
-from appliance.policy.policy import Policy, compile_policy
+from appliance.policy.policy import Policy, SeeThruGrant, compile_policy
 from appliance.policy.preferences import DEFAULTS, Preferences
 from tests import hellos
 
@@ -50,6 +51,23 @@ class Log(NamedTuple):
     cat: str
     outcome: str
     code: str
+
+
+def client_event(decision: Decision, *, see_thru: SeeThruGrant | None = None) -> Event:
+    """Return the whole event of a decision about CLIENT's hello to SERVER, as of TODAY."""
+    return flow_event(
+        side="client",
+        source=CLIENT,
+        source_port=CLIENT_PORT,
+        destination=SERVER,
+        destination_port=443,
+        protocol="tls",
+        version="TLS 1.3",
+        decision=decision,
+        instance="i-1",
+        see_thru=see_thru,
+        today=TODAY,
+    )
 
 
 def allowed(cat: str, code: str) -> Log:

@@ -6,6 +6,7 @@
 Each part stands between `<!-- NAME: ... -->` and `<!-- end -->`.
 """
 
+import inspect
 import json
 import re
 import sys
@@ -16,10 +17,12 @@ from typing import Any
 from appliance.policy.preferences import preferences_schema
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
+from image.promises import PROMISES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "appliance/REFERENCE.md"
+IMAGE = ROOT / "image/README.md"
 SCHEMA = ROOT / "appliance/preferences.schema.json"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
 
@@ -51,10 +54,98 @@ def _values(schema: dict[str, Any]) -> str:
     return {"date": '`"YYYY-MM-DD"`, `null`', "": "a list of texts"}[schema.get("format", "")]
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
-    "reasons": render_reasons,
-    "settings": render_settings,
-    "preferences": render_preferences,
+def render_promises() -> str:
+    """Return the table of what is promised of an image, each with the function that proves it."""
+    rows = []
+    for promise in PROMISES:
+        path = Path(inspect.getfile(promise.check)).relative_to(IMAGE.parent).as_posix()
+        rows.append(f"| `{promise.id}` | {promise.text} | [`{promise.check.__name__}`]({path}) |")
+    return "\n".join(["| | Promise | Check |", "| --- | --- | --- |", *rows])
+
+
+# What the root README promises: a sentence, the checks that prove it by opening the image, and the tests that do so
+# otherwise. tests/test_docs.py wants each check to stand here once, and each test to be there.
+BOOTED = "tests/image/boot/booting.py"
+OVERVIEW: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        "It boots closed, and whatever fails leaves forwarding refused.",
+        ("closed-first", "forwarding-off"),
+        (
+            "tests/image/boot/test_closed.py::test_no_interface_comes_up",
+            *(
+                f"{BOOTED}::test_{name}"
+                for name in ("a_killed_service_is_started_again", "without_aws_it_opens_nothing")
+            ),
+            f"{BOOTED}::test_settings_that_cannot_be_understood_open_nothing",
+        ),
+    ),
+    (
+        "Nobody logs in: no server, account, console, key or compiler.",
+        ("no-sshd", "no-console-login", "accounts-locked", "no-secrets", "no-compilers", "session-manager"),
+        (f"{BOOTED}::test_nobody_can_log_in",),
+    ),
+    (
+        "Nothing listens but the health port and the DHCP client.",
+        ("no-listeners", "nothing-else-runs"),
+        (f"{BOOTED}::test_nothing_listens_but_health_and_the_dhcp_client",),
+    ),
+    (
+        "Its root is read-only and verified; where it may write is bounded.",
+        ("verified-root", "command-line", "no-setuid", "nothing-writable", "writing-bounded", "state-bounded"),
+        (
+            "tests/image/test_disk_file.py::test_one_changed_octet_of_the_root_is_found",
+            f"{BOOTED}::test_only_the_state_outlives_a_boot",
+        ),
+    ),
+    (
+        "The engine is a user of its own with two capabilities.",
+        ("engine-confined", "kernel-settings"),
+        (f"{BOOTED}::test_the_engine_is_a_user_of_its_own_with_two_capabilities",),
+    ),
+    (
+        "It comes back: from a panic, a hang, a pulled plug; with the right time, and says why.",
+        ("comes-back", "time", "serial-console"),
+        (f"{BOOTED}::test_it_filters_again", f"{BOOTED}::test_the_time_is_amazons"),
+    ),
+    (
+        "It boots by UEFI and by BIOS, on x86_64 and arm64, and filters with the kernel's own queues.",
+        ("layout", "boots-uefi", "boots-bios", "drivers"),
+        (
+            f"{BOOTED}::test_it_filters",
+            f"{BOOTED}::test_the_kernel_itself_queues_and_spreads_flows",
+            "tests/image/boot/test_arm64.py::test_it_filters",
+        ),
+    ),
+    (
+        "What is in it is written down: lock, manifest, bill of materials; nothing is left of the build.",
+        ("locked", "manifest", "report", "sbom", "botocore", "nothing-left"),
+        ("tests/image/test_sbom.py::test_it_is_cyclonedx", f"{BOOTED}::test_it_says_what_it_is"),
+    ),
+    ("Two builds of a commit are the same, bit for bit.", ("not-newer",), ("tests/image/twice.py::differences",)),
+    ("Less than 1 GiB, and 300 MiB compressed.", ("sizes",), ()),
+)
+
+
+def render_overview() -> str:
+    """Return the root README's table of promises, each with links to what proves it."""
+    where = {promise.id: Path(inspect.getfile(promise.check)).relative_to(ROOT).as_posix() for promise in PROMISES}
+    rows = []
+    for text, checks, tests in OVERVIEW:
+        links = [f"[{check}]({where[check]})" for check in checks]
+        for test in tests:
+            path, _, name = test.partition("::")
+            links.append(f"[{name.removeprefix('test_').replace('_', ' ')}]({path})")
+        rows.append(f"| {text} | {', '.join(links)} |")
+    return "\n".join(["| Promise | Proved by |", "| --- | --- |", *rows])
+
+
+Blocks = Mapping[str, Callable[[], str]]
+
+BLOCKS: Blocks = {"reasons": render_reasons, "settings": render_settings, "preferences": render_preferences}
+GENERATED: dict[Path, Blocks] = {
+    README: {"promises": render_overview},
+    REFERENCE: BLOCKS,
+    IMAGE: {"promises": render_promises},
 }
 
 
@@ -81,7 +172,7 @@ def render_numbers(bench: dict[str, Any]) -> str:
     return "\n".join([*head, *table, "", f"Ratios: {ratios}. Kernel {bench['kernel']}, {bench['date'][:10]}."])
 
 
-def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+def fill(text: str, blocks: Blocks = BLOCKS) -> str:
     """Return a document's text with its generated parts as they are now."""
     for name, render in blocks.items():
         block = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
@@ -93,7 +184,8 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
 
 
 if __name__ == "__main__":
-    REFERENCE.write_text(fill(REFERENCE.read_text()))
+    for document, blocks in GENERATED.items():
+        document.write_text(fill(document.read_text(), blocks))
     SCHEMA.write_text(render_schema())
     if len(sys.argv) > 1:
         bench = json.loads(Path(sys.argv[1]).read_text())

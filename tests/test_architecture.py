@@ -33,7 +33,8 @@ ENGINE_PARTS = {
     "standing",
     "waiting",
 }
-ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "question", "report"}  # of `check` and `explain`
+# Of `check` and `explain`.
+ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
 APP_PARTS = {
     "about",
     "chronicle",
@@ -66,7 +67,8 @@ MAY_IMPORT = {
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "selftest": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
-    "sources": {"edge", "policy"} | ADVICE_PARTS,  # composition root of `check` and `explain`, as `app` is of `run`
+    # Composition root of `check` and `explain`, as `app` is of `run`.
+    "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
     "cli": {"about", "app", "edge", "selftest", "sources", "settings", "worker"} | ADVICE_PARTS,
     "__main__": {"cli"},

@@ -3,19 +3,18 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from moto import mock_aws
 
-from appliance import cli, sources
+from appliance import __version__, cli, selftest, sources
 from appliance.address import parse_ipv4
-from appliance.edge import hosts
+from appliance.edge import hosts, system
 from appliance.errors import AwsError
 from appliance.policy.addresses import Answer
+from appliance.selftest import Findings
 
 VECTORS = Path(__file__).parent / "vectors/aws"
 GROUPS, INTERFACES = str(VECTORS / "groups.json"), str(VECTORS / "interfaces.json")
@@ -57,7 +56,7 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "check", "explain"))
+    assert all(verb in text for verb in ("run", "prepare", "selftest", "check", "explain", "version"))
     assert "worker" not in text
 
 
@@ -74,6 +73,47 @@ def test_run_s_help_holds_every_setting(discriminat: Discriminat) -> None:
     text = discriminat("run", "--help").out
 
     assert "[policy]\npoll_interval = 10.0" in text
+
+
+# ---- version, prepare, selftest ----
+
+
+def test_version_is_there_for_people_and_for_programs(discriminat: Discriminat) -> None:
+    """The first line is what --version says; a broken or missing manifest is no failure."""
+    text, document = discriminat("version"), discriminat("version", "--json")
+
+    assert text.status == document.status == 0
+    assert text.out.splitlines()[0] + "\n" == discriminat("--version").out
+    assert json.loads(document.out)["version"] == __version__
+
+
+@pytest.mark.parametrize("failed", [[], ["net/ipv4/ip_forward: Permission denied"]])
+def test_prepare_fails_if_a_setting_could_not_be_set(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, failed: list[str]
+) -> None:
+    """Then the unit does not start the engine, and all stays closed."""
+    monkeypatch.setattr(system, "apply_kernel_settings", lambda memory: failed)
+
+    ran = discriminat("prepare")
+
+    assert ran.status == len(failed)
+    assert ran.err.splitlines() == [f"discriminat: error: kernel setting left alone: {each}" for each in failed]
+
+
+@pytest.mark.parametrize("failure", ["", "no way"])
+def test_selftest_prints_what_it_found(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """In JSON, `passed` and the exit code agree; else a failure is an error with its hint."""
+    findings = Findings(failure, "go there" if failure else "", nft_queue=True, isn_reversed=False, seconds=0.5)
+    monkeypatch.setattr(selftest, "run_selftest", lambda: findings)
+
+    text, document = discriminat("selftest"), discriminat("selftest", "--json")
+
+    assert text.status == document.status == int(bool(failure))
+    assert json.loads(document.out)["passed"] is not bool(failure)
+    if failure:
+        assert text == (1, "", "discriminat: error: no way\ndiscriminat: hint: go there\n")
+    else:
+        assert text.out.startswith("passed: a listed name got through and another was reset, through the nft queue")
 
 
 @pytest.mark.parametrize("verb", ["check", "explain"])
@@ -95,6 +135,22 @@ USAGE = [
         ["check", "--security-groups", "-", "--network-interfaces", "-"],
         "standard input can be one file only",
     ),
+    (
+        "three files from one stream",
+        ["explain", *ASKED, *SAVED[:3], "-", "--preferences", "-"],
+        "standard input can be one file only",
+    ),
+    (
+        "a parameter beside files",
+        ["explain", *ASKED, *SAVED, "--preferences-parameter", "P"],
+        "give --preferences FILE",
+    ),
+    (
+        "a parameter beside a file",
+        ["explain", *ASKED, "--preferences", "p.json", "--preferences-parameter", "P"],
+        "give --preferences FILE",
+    ),
+    ("preferences to check", ["check", "--preferences", "p.json"], "unrecognized arguments: --preferences p.json"),
     ("a port that is none", ["explain", *ASKED, "--port", "https", *SAVED], "'https' is not a port"),
     ("a name that is none", ["explain", *ASKED, "--name", "api", *SAVED], "hint: write the full name"),
     ("an address that is none", ["explain", *ASKED, "--address", "::1", *SAVED], "'::1' is not an IPv4 address"),
@@ -348,6 +404,49 @@ def test_resolve_asks_only_when_told_to(discriminat: Discriminat, monkeypatch: p
     assert discriminat("explain", *ASKED, *SAVED, "--resolve", "--address", "203.0.113.99").status == 1
 
 
+OPEN = '{"%default": {"see_thru": "9999-12-31"}}'
+
+
+@pytest.mark.parametrize("text", [OPEN, json.dumps({"Parameter": {"Name": "P", "Type": "String", "Value": OPEN}})])
+def test_preferences_of_a_file(discriminat: Discriminat, text: str) -> None:
+    """The text of the parameter, or SSM's answer: see-thru for all lets pass what the rules refuse."""
+    question = ("explain", *ASKED, "--name", "nothing.example.com", *SAVED)
+    assert discriminat(*question).status == 1
+
+    ran = discriminat(*question, "--preferences", "-", stdin=text.encode())
+
+    assert ran.status == 0
+    assert "  preferred by standard input\n" in ran.out
+    assert "until 9999-12-31" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("octets", "told"),
+    [
+        (b" \n", "there is nothing in it"),
+        (b"\xff\xfe\x00", "it is not text"),
+        (b'{"Parameter": {"Name": "P"}}', "its Parameter has no Value"),
+        (b'{"Parameter": "P"}', "its Parameter has no Value"),
+        (b'{"Parameter": {"Value": 1}}', "its Parameter has no Value"),
+    ],
+)
+def test_bad_preferences(discriminat: Discriminat, octets: bytes, told: str) -> None:
+    """A file that holds no preferences ends with 1, and a hint."""
+    ran = discriminat("explain", *ASKED, *SAVED, "--preferences", "-", stdin=octets)
+
+    assert (ran.status, ran.out) == (1, "")
+    assert f"standard input: {told}" in ran.err
+    assert "give what `aws ssm get-parameter --output json` prints" in ran.err
+
+
+def test_preferences_with_a_mistake_are_explained_as_the_appliance_takes_them(discriminat: Discriminat) -> None:
+    """What is wrong counts as its default here, and is said."""
+    ran = discriminat("explain", *ASKED, *SAVED, "--preferences", "-", stdin=b'{"see_thru": "9999-12-31"}')
+
+    assert ran.status == 0
+    assert "note      preferences: there is no %default" in ran.out
+
+
 def test_addresses_mean_something_within_one_vpc(discriminat: Discriminat) -> None:
     """Interfaces of two VPCs are refused until one is chosen: both may have the client's address."""
     interfaces = json.loads(Path(INTERFACES).read_text())["NetworkInterfaces"]
@@ -369,22 +468,17 @@ def test_addresses_mean_something_within_one_vpc(discriminat: Discriminat) -> No
 
 
 @pytest.fixture
-def vpc_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def vpc_id(aws_in_memory: None) -> str:
     """A VPC in memory, with one annotated group on 10.0.0.10."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    for variable in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(variable, raising=False)
-    with mock_aws():
-        ec2 = boto3.client("ec2", region_name="eu-west-1")
-        vpc = str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
-        subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
-        group = ec2.create_security_group(VpcId=vpc, GroupName="web", Description="web")["GroupId"]
-        ranges = [{"CidrIp": "0.0.0.0/0", "Description": "discriminat:tls:api.example.com,x"}]
-        permission = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": ranges}
-        ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[permission])
-        ec2.create_network_interface(SubnetId=subnet, Groups=[group], PrivateIpAddress="10.0.0.10")
-        yield vpc
+    ec2 = boto3.client("ec2", region_name="eu-west-1")
+    vpc = str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="web", Description="web")["GroupId"]
+    ranges = [{"CidrIp": "0.0.0.0/0", "Description": "discriminat:tls:api.example.com,x"}]
+    permission = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": ranges}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[permission])
+    ec2.create_network_interface(SubnetId=subnet, Groups=[group], PrivateIpAddress="10.0.0.10")
+    return vpc
 
 
 def test_live_aws(discriminat: Discriminat, vpc_id: str) -> None:
@@ -408,9 +502,41 @@ def test_the_box_knows_where_it_is(discriminat: Discriminat, vpc_id: str, monkey
         def identity(self) -> "Identity":
             return self
 
-    monkeypatch.setattr(sources, "Imds", Identity)
+        def user_data(self) -> str:
+            return user_data
 
-    assert discriminat("explain", *ASKED, "--client", "10.0.0.10").status == 0
+    user_data = ""
+    monkeypatch.setattr(sources, "Imds", Identity)
+    question = ("explain", *ASKED, "--client", "10.0.0.10")
+
+    ran = discriminat(*question)
+    assert ran.status == 0
+    assert "  preferred by the settings, which name no parameter\n" in ran.out
+    user_data = "# Settings of discriminat\n[tls]\nech = true\n"
+    assert 'ech: "allow"' in discriminat(*question).out
+    user_data = '# Settings of discriminat\n[preferences]\nparameter = "P"\n[tls]\nech = true\n'
+    ran = discriminat(*question)
+    assert "  preferred by SSM parameter P\n" in ran.out
+    assert "SSM parameter P does not exist, and the safe defaults are in force" in ran.out
+    monkeypatch.setenv("DISCRIMINAT_AWS_USER_DATA", "false")
+    assert "  preferred by the settings, which name no parameter\n" in discriminat(*question).out
+
+
+def test_preferences_are_read_as_the_appliance_reads_them(
+    discriminat: Discriminat, vpc_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the parameter that the settings of this machine name, or the command line, or a file instead."""
+    boto3.client("ssm", region_name="eu-west-1").put_parameter(Name="P", Value=OPEN, Type="String")
+    question = ("explain", *ASKED, "--client", "10.0.0.10", "--name", "nothing.example.com")
+    question = (*question, "--vpc-id", vpc_id, "--region", "eu-west-1")
+
+    ran = discriminat(*question)
+    assert ran.status == 1
+    assert "  preferred nobody was asked" in ran.out
+    assert discriminat(*question, "--preferences-parameter", "P").status == 0
+    monkeypatch.setenv("DISCRIMINAT_PREFERENCES_PARAMETER", "P")
+    assert discriminat(*question).status == 0
+    assert discriminat(*question, "--preferences", "-", stdin=b'{"%default": {}}').status == 1
 
 
 def test_elsewhere_one_must_say_where(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import botocore.exceptions
-import moto
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -594,20 +593,17 @@ def test_every_line_arrives_once_and_in_order(tmp_path_factory: pytest.TempPathF
     assert rig.counts() == (sum(map(len, expected.values())), 0, 0, 0)
 
 
-def test_the_real_client_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_client_ships(tmp_path: Path, aws_in_memory: None) -> None:
     """boto3's own client takes our calls and its answers are read, against an emulator of the service."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     millis = int(time.time() * 1000)
-    with moto.mock_aws():
-        client = connect("eu-west-1")
-        shipper = LogShipper(client, "discrimiNAT", "i-1", tmp_path, ShippingLimits(), on_loss=lambda *_: None)
-        shipper.put("flow", [b"one\n", b"two\n"], millis)
-        shipper.turn(0.0)
-        failure = shipper.stats().failure
-        client.create_log_group(logGroupName="discrimiNAT")
-        shipper.turn(120.0)
-        found = client.get_log_events(logGroupName="discrimiNAT", logStreamName="flow")["events"]
+    client = connect("eu-west-1")
+    shipper = LogShipper(client, "discrimiNAT", "i-1", tmp_path, ShippingLimits(), on_loss=lambda *_: None)
+    shipper.put("flow", [b"one\n", b"two\n"], millis)
+    shipper.turn(0.0)
+    failure = shipper.stats().failure
+    client.create_log_group(logGroupName="discrimiNAT")
+    shipper.turn(120.0)
+    found = client.get_log_events(logGroupName="discrimiNAT", logStreamName="flow")["events"]
 
     assert failure.startswith("log group 'discrimiNAT' does not exist")
     assert [(event["timestamp"], event["message"]) for event in found] == [(millis, "one"), (millis, "two")]

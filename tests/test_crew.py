@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 STUB = """
 import os, signal, socket, sys, time
 from appliance.edge.channel import WorkerChannel
-from appliance.messages import Configure, Ready, Statistics, Stop
+from appliance.messages import Configure, Confirm, Confirmed, Ready, Statistics, Stop
 channel = WorkerChannel(socket.socket(fileno=int(sys.argv[1])))
 try:
     while True:
@@ -40,6 +40,8 @@ try:
                     os._exit(3)
                 case "hang":
                     time.sleep(60)
+                case Confirm(number):
+                    channel.send(Confirmed(number))
                 case Stop():
                     sys.exit(0)
                 case _:
@@ -164,6 +166,47 @@ def test_a_stuck_worker_counts_as_dead() -> None:
     story = play(1, told)
     with pytest.raises(ProcessLookupError):
         os.kill(story.process_of(0), 0)
+
+
+def test_what_was_sent_is_obeyed_once_every_worker_has_said_so() -> None:
+    """Not while one of them is stuck; if it dies, the next one in its place is not waited for."""
+
+    async def told(story: Story) -> None:
+        victim = story.process_of(1)
+        story.crew.broadcast("news")
+        await story.crew.wait_obeyed()
+        assert story.heard.count(("echo", "news")) == 2
+
+        os.kill(victim, signal.SIGSTOP)
+        story.crew.broadcast("more")
+        waiting = asyncio.create_task(story.crew.wait_obeyed())
+        await story.until(lambda: ("echo", "more") in story.heard)
+        await story.crew.wait_ready()  # so that what is heard by now has been acted upon
+        assert not waiting.done()
+        os.kill(victim, signal.SIGKILL)
+        await waiting
+        await story.crew.wait_ready()
+        await story.crew.wait_obeyed()
+        assert story.heard.count(("echo", "more")) == 1
+
+    play(2, told)
+
+
+def test_a_worker_that_starts_meanwhile_is_waited_for() -> None:
+    """It is told the newest as it starts, which takes it a moment."""
+
+    async def run() -> None:
+        story = Story(2)
+        story.crew.start()
+        try:
+            async with asyncio.timeout(30):
+                await story.until(lambda: all(member.channel for member in story.crew._members))
+                await story.crew.wait_obeyed()
+                assert story.crew.is_ready
+        finally:
+            await story.crew.stop(0.5)
+
+    asyncio.run(run())
 
 
 def test_a_worker_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,20 +14,21 @@ import pytest
 from appliance.edge.journal import render
 from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
 from appliance.reason import REASON_TEXT, Reason
-from tests.readme import REFERENCE, SCHEMA, fill, render_schema
+from image.promises import PROMISES
+from tests.readme import GENERATED, OVERVIEW, SCHEMA, fill, render_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCUMENTS = [
     path
-    for folder in (".", "appliance", "terraform", "terraform/modules/*")
+    for folder in (".", "appliance", "image", "terraform", "terraform/modules/*")
     for path in sorted(ROOT.glob(f"{folder}/*.md"))
 ]
 ONE_PAGE = 70  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"run", "check", "explain"}
+VERBS = {"check", "explain", "prepare", "run", "selftest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
@@ -111,11 +112,27 @@ def test_log_lines_in_readme_are_what_the_program_writes(line: str) -> None:
     assert render(event, when).decode() == f"{line}\n"
 
 
-def test_generated_parts_of_documents_are_up_to_date() -> None:
-    """The tables of reasons and settings are those of the code: python -m tests.readme writes them."""
-    text = REFERENCE.read_text()
+@pytest.mark.parametrize("document", GENERATED, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_generated_parts_of_documents_are_up_to_date(document: Path) -> None:
+    """Tables of reasons, settings and promises are those of the code: python -m tests.readme writes them."""
+    text = document.read_text()
 
-    assert fill(text) == text
+    assert fill(text, GENERATED[document]) == text
+
+
+def test_every_check_stands_in_the_table_of_promises() -> None:
+    """README's table leaves out no check, and names none twice."""
+    named = [check for _, checks, _ in OVERVIEW for check in checks]
+
+    assert sorted(named) == sorted(promise.id for promise in PROMISES)
+
+
+@pytest.mark.parametrize("test", [test for _, _, tests in OVERVIEW for test in tests])
+def test_tests_in_the_table_of_promises_are_there(test: str) -> None:
+    """README's table names functions that can be run."""
+    path, _, name = test.partition("::")
+
+    assert f"def {name}(" in (ROOT / path).read_text()
 
 
 def test_the_schema_of_the_preferences_is_up_to_date() -> None:
@@ -131,7 +148,7 @@ def test_readme_names_every_field_of_the_logs() -> None:
 def test_readme_names_every_field_of_healthz() -> None:
     """Who looks at /healthz at night finds each field in README."""
     keys = set()
-    for module, function in (("app", "report"), ("vitals", "document")):
+    for module, function in (("app", "report"), ("preference_reader", "report"), ("vitals", "document")):
         tree = ast.parse((ROOT / f"appliance/{module}.py").read_text())
         found = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
         keys |= {key.value for node in ast.walk(found) if isinstance(node, ast.Dict) for key in node.keys}

@@ -1,14 +1,13 @@
 """Discovery, against answers as the AWS CLI prints them and against an EC2 in memory."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import boto3
 import botocore.exceptions
 import pytest
 from botocore.stub import ANY, Stubber
-from moto import mock_aws
 
 from appliance.address import Network, parse_ipv4
 from appliance.edge.ec2 import (
@@ -181,12 +180,8 @@ def test_an_address_that_is_none_is_an_error() -> None:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield boto3.client("ec2", region_name="eu-west-1")
+def aws(aws_in_memory: None) -> Any:
+    return boto3.client("ec2", region_name="eu-west-1")
 
 
 class Vpc:
@@ -403,10 +398,14 @@ REFUSALS = [
 ]  # fmt: skip
 
 
+@pytest.fixture
+def client(credentials: None) -> Any:
+    return connect("eu-west-1", "http://127.0.0.1:9")
+
+
 @pytest.mark.parametrize(("code", "status", "says", "hints"), REFUSALS, ids=[row[0] for row in REFUSALS])
-def test_a_refusal_is_named(monkeypatch: pytest.MonkeyPatch, code: str, status: int, says: str, hints: str) -> None:
+def test_a_refusal_is_named(client: Any, code: str, status: int, says: str, hints: str) -> None:
     """An error code of EC2 becomes an error that says what to do; the inventory is not touched."""
-    client = offline_client(monkeypatch)
     with Stubber(client) as ec2:
         ec2.add_client_error("describe_network_interfaces", code, "no", http_status_code=status)
         with pytest.raises(AwsError) as refused:
@@ -417,9 +416,8 @@ def test_a_refusal_is_named(monkeypatch: pytest.MonkeyPatch, code: str, status: 
     assert hints in refused.value.hint
 
 
-def test_a_failure_on_a_later_page_loses_the_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_on_a_later_page_loses_the_earlier_ones(client: Any) -> None:
     """Half an answer is no answer."""
-    client = offline_client(monkeypatch)
     expected = {"Filters": ANY, "MaxResults": 1000}
     with Stubber(client) as ec2:
         page = {"NetworkInterfaces": [], "NextToken": "second"}
@@ -455,23 +453,17 @@ def test_no_answer_is_an_error(fault: Exception, says: str) -> None:
         Discovery(Broken(), "vpc-1").interface_of(parse_ipv4("10.0.1.10"))
 
 
-def offline_client(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    return connect("eu-west-1", "http://127.0.0.1:9")
-
-
-def test_the_client_retries_and_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_retries_and_gives_up(client: Any) -> None:
     """Retries are adaptive and bounded, and so is the wait for a connection and for an answer."""
-    config = offline_client(monkeypatch).meta.config
+    config = client.meta.config
 
     assert config.retries["mode"] == "adaptive"
     assert (config.connect_timeout, config.read_timeout) == (5.0, 10.0)
 
 
-def test_the_client_reads_only_what_is_wanted_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_reads_only_what_is_wanted_of_an_answer(client: Any) -> None:
     """The parser is told to leave tags and the like alone, without a change to other clients of the process."""
-    ours = offline_client(monkeypatch).meta.service_model.shape_for("NetworkInterface").members
+    ours = client.meta.service_model.shape_for("NetworkInterface").members
     theirs = boto3.client("ec2", region_name="eu-west-1").meta.service_model.shape_for("NetworkInterface").members
 
     assert set(ours) == {

@@ -5,36 +5,19 @@ import json
 
 import pytest
 
-from appliance.event import CONFIG_FIELDS, FLOW_FIELDS, add_request, change_event, config_event, flow_event
+from appliance.event import CONFIG_FIELDS, FLOW_FIELDS, add_request, change_event, config_event
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import REASON_TEXT, Reason
-from tests.playbook import CLIENT, SERVER
+from tests.playbook import CLIENT, TODAY, client_event
 
-TODAY = datetime.date(2027, 1, 15)
 ALLOWED = Decision(allow=True, reason=Reason.NAME_LISTED, name="api.example.com", gid="sg-1", rule="tcp/443 0.0.0.0/0")
 DENIED = Decision(allow=False, reason=Reason.NAME_NOT_LISTED, name="x.example.com", detail="listed: api.example.com")
 
 
-def event(decision: Decision = ALLOWED, *, see_thru: SeeThruGrant | None = None) -> dict:
-    return flow_event(
-        side="client",
-        source=CLIENT,
-        source_port=40000,
-        destination=SERVER,
-        destination_port=443,
-        protocol="tls",
-        version="TLS 1.3",
-        decision=decision,
-        instance="i-1",
-        see_thru=see_thru,
-        today=TODAY,
-    )
-
-
 def test_an_allowed_flow() -> None:
     """The whole event."""
-    assert event() == {
+    assert client_event(ALLOWED) == {
         "dhost": "api.example.com",
         "cat": "client",
         "outcome": "allowed",
@@ -54,10 +37,10 @@ def test_an_allowed_flow() -> None:
 
 def test_a_refused_flow() -> None:
     """The detail follows the reason; without a name the address stands in its place."""
-    refused = event(DENIED)
+    refused = client_event(DENIED)
     assert refused["outcome"] == "disallowed"
     assert refused["reason"] == "the name is not listed for this port: listed: api.example.com"
-    assert event(Decision(allow=False, reason=Reason.NO_SNI))["dhost"] == "203.0.113.10"
+    assert client_event(Decision(allow=False, reason=Reason.NO_SNI))["dhost"] == "203.0.113.10"
 
 
 @pytest.mark.parametrize(
@@ -72,14 +55,14 @@ def test_a_refused_flow() -> None:
 )
 def test_see_thru(until: datetime.date, decision: Decision, exerted: bool, days: int) -> None:
     """Its fields stand whenever a grant is attached; the outcome stays what the rules say."""
-    seen = event(decision, see_thru=SeeThruGrant(until, "sg-9"))
+    seen = client_event(decision, see_thru=SeeThruGrant(until, "sg-9"))
     assert (seen["see_thru_exerted"], seen["see_thru_gid"], seen["see_thru_days_remaining"]) == (exerted, "sg-9", days)
-    assert seen["outcome"] == event(decision)["outcome"]
+    assert seen["outcome"] == client_event(decision)["outcome"]
 
 
 def test_flow_fields_are_the_listed_ones_in_their_order() -> None:
     """Saved queries depend on them."""
-    whole = event(see_thru=SeeThruGrant(TODAY, "sg-9"))
+    whole = client_event(ALLOWED, see_thru=SeeThruGrant(TODAY, "sg-9"))
     add_request(whole, "GET", "/", "curl/8")
     assert tuple(whole) == FLOW_FIELDS
 
@@ -99,6 +82,6 @@ def test_every_reason_has_a_text_and_an_event_is_json() -> None:
     """Values are plain: text, numbers, truth."""
     assert set(REASON_TEXT) == set(Reason)
     for reason in Reason:
-        told = event(Decision(allow=False, reason=reason))
+        told = client_event(Decision(allow=False, reason=reason))
         assert json.loads(json.dumps(told)) == told
         assert told["code"] == reason.value

@@ -13,6 +13,8 @@ from appliance.errors import InvalidAddress, InvalidName, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.policy.addresses import Answer
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
+from appliance.policy.preferences import DEFAULTS
+from appliance.preferred import Preferred
 from appliance.question import Question
 
 VECTORS = Path(__file__).parent / "vectors/aws"
@@ -45,11 +47,14 @@ def ask(
     address: str | None = None,
     resolved: tuple[str, ...] | None = None,
     error: str = "",
+    preferred: dict[str, object] | None = None,
 ) -> Explanation:
     question = Question.parse(client=client, port=port, protocol=protocol, name=name, address=address)
     addresses = tuple(map(parse_ipv4, resolved or ()))
     answer = None if resolved is None and not error else Answer(question.name, addresses, 60.0, error)
-    return explain(inventory, question, TODAY, answer)
+    if preferred is None:
+        return explain(inventory, question, TODAY, answer)
+    return explain(inventory, question, TODAY, answer, Preferred.parse(json.dumps({"%default": preferred}), "P"))
 
 
 WEB = [
@@ -91,6 +96,17 @@ OUTCOMES = [
     (vpc(web=[tcp("discriminat:see-thru:2027-01-04")]), {}, False, "client_not_annotated"),
     (vpc(web=WEB, spy=[tcp("discriminat:see-thru:2027-02-01")]), {"name": "x.example.com"}, True, "name_not_listed"),
     (vpc(web=[tcp("discriminat:see-thru:2027-02-01")]), {"address": "10.0.0.9"}, False, "destination_private"),
+    # see-thru of the preferences
+    (vpc(web=[tcp("")]), {"preferred": {"see_thru": "2027-01-05"}}, True, "client_not_annotated"),
+    (vpc(web=[tcp("")]), {"preferred": {"see_thru": "2027-01-04"}}, False, "client_not_annotated"),
+    (
+        vpc(web=[tcp("")]),
+        {"preferred": {"see_thru": "2027-02-01"}, "address": "10.0.0.9"},
+        False,
+        "destination_private",
+    ),
+    (vpc(web=WEB), {"preferred": {"see_thru": "2027-02-01"}, "client": "10.0.1.99"}, False, "client_unknown"),
+    (vpc(web=WEB), {"preferred": {"see_thru": "2027-02-01"}, "name": "x.example.com"}, True, "name_not_listed"),
     # AWS's own enforcement
     (vpc(web=HALF), {}, True, "name_listed"),
     (vpc(web=HALF), {"address": OUTSIDE}, False, "name_listed"),
@@ -223,6 +239,76 @@ NOTES = [
         {},
         ["AWS itself lets the client out to nowhere on TCP port 443: no egress rule of its groups covers it"],
     ),
+    ("nothing preferred", vpc(web=WEB), {"preferred": {}}, []),
+    (
+        "ech",
+        vpc(web=WEB),
+        {"preferred": {"ech": "allow"}},
+        ["a hello that hides its real name behind this one passes too: ech is allowed"],
+    ),
+    (
+        "ech, and ssh",
+        vpc(web=WEB),
+        {"preferred": {"ech": "allow"}, "name": "git.example.com", "port": "22", "protocol": "ssh"},
+        [],
+    ),
+    (
+        "ech of a name that is not listed",
+        vpc(web=[tcp("discriminat:tls:web.example.org")]),
+        {"preferred": {"ech": "allow"}},
+        [],
+    ),
+    (
+        "an event that is not written",
+        vpc(web=WEB),
+        {"preferred": {"flow_log_verbosity": "only_disallowed"}},
+        ['the flow log says nothing of it: flow_log_verbosity is "only_disallowed"'],
+    ),
+    (
+        "an event that is written all the same",
+        vpc(web=WEB),
+        {"preferred": {"flow_log_verbosity": "only_disallowed"}, "address": "10.0.0.9"},
+        [],
+    ),
+    (
+        "a destination in a client network",
+        vpc(web=WEB),
+        {"preferred": {"clients": ["203.0.113.0/24"]}, "address": OUTSIDE},
+        [
+            (
+                "203.0.113.10 is in 203.0.113.0/24, a client network of the preferences:"
+                " packets to it keep the client's own address, so that no answer finds its way back"
+            )
+        ],
+    ),
+    (
+        "an unknown client in a client network",
+        vpc(web=WEB),
+        {"preferred": {"clients": ["10.0.1.0/24"]}, "client": "10.0.1.99"},
+        [
+            "looked at 1 interface: is the client in another VPC?",
+            "it is in 10.0.1.0/24, a client network of the preferences: a reset answers it, and it is logged",
+        ],
+    ),
+    (
+        "an unknown client in no client network",
+        vpc(web=WEB),
+        {"preferred": {}, "client": "10.0.1.99"},
+        [
+            "looked at 1 interface: is the client in another VPC?",
+            "it is in no client network of the preferences: from outside the VPC its packets vanish, without a line",
+        ],
+    ),
+    (
+        "preferences with mistakes",
+        vpc(web=WEB),
+        {"preferred": {"ech": "alow", "sea_thru": None}},
+        [
+            ('preferences: ech "alow" is not a choice, and "deny" stays in force; write "deny" or "allow"'),
+            "preferences: 'sea_thru' is unknown, and ignored; did you mean see_thru?",
+            "what is wrong in the preferences leaves in force what was right before: /healthz tells it",
+        ],
+    ),
     (
         "an unknown client",
         vpc(web=WEB),
@@ -246,6 +332,27 @@ def test_a_group_that_was_not_given_leaves_room_for_doubt() -> None:
     assert explanation.is_let_out is None
     assert explanation.passes
     assert explanation.notes[0] == "the client wears sg-lost, which is not among the Security Groups given"
+
+
+def test_of_two_grants_the_later_counts() -> None:
+    """Whichever gives it, a group or the preferences: as in the log."""
+    inventory = vpc(web=WEB, spy=[tcp("discriminat:see-thru:2027-01-10", port=9999)])
+    gids = []
+    for day in ("2027-01-09", "2027-01-10", "2027-01-11"):
+        grant = ask(inventory, preferred={"see_thru": day}).see_thru
+        assert grant is not None
+        gids.append(grant.gid)
+
+    assert gids == ["sg-spy", "sg-spy", "%default"]
+
+
+def test_a_parameter_that_is_gone_means_the_defaults() -> None:
+    """As in the appliance; and it is said."""
+    question = Question.parse(client=CLIENT, port="443", protocol="tls", name="api.example.com", address=None)
+    explanation = explain(vpc(web=WEB), question, TODAY, None, Preferred.parse(None, "SSM parameter P"))
+
+    assert explanation.preferred.preferences == DEFAULTS
+    assert explanation.notes == ("SSM parameter P does not exist, and the safe defaults are in force",)
 
 
 def test_a_prefix_list_leaves_room_for_doubt() -> None:
@@ -285,6 +392,7 @@ allowed: 10.0.1.10 to api.example.com on port 443 (tls)
             discriminat:tls:api.example.com
   address   any, if the VPC resolver gives it for api.example.com (--resolve asks this machine's)
   see-thru  ended on 2027-01-04, 1 day ago, by tcp/9999 0.0.0.0/0 of sg-spy (spy)
+  preferred nobody was asked, so that the defaults are taken for granted (--preferences FILE)
 """,
     ),
     (
@@ -300,6 +408,7 @@ refused: 10.0.1.10 to partner.example.com on port 443 (tls)
             discriminat:tls:partner.example.com
   address   203.0.113.10
   see-thru  ended on 2027-01-04, 1 day ago, by tcp/9999 0.0.0.0/0 of sg-spy (spy)
+  preferred nobody was asked, so that the defaults are taken for granted (--preferences FILE)
 """,
     ),
     (
@@ -315,6 +424,7 @@ allowed: 10.0.1.10 to git.example.com on port 22 (ssh)
   address   this machine's resolver gives 198.51.100.7, 203.0.113.10 for git.example.com
             ssh carries no name: the address decides
   see-thru  ended on 2027-01-04, 1 day ago, by tcp/9999 0.0.0.0/0 of sg-spy (spy)
+  preferred nobody was asked, so that the defaults are taken for granted (--preferences FILE)
 """,
     ),
     (
@@ -325,7 +435,23 @@ refused: 10.0.1.99 to api.example.com on port 443 (tls)
             10.0.1.99 is none of the 1 known addresses
   client    on no network interface
   see-thru  none
+  preferred nobody was asked, so that the defaults are taken for granted (--preferences FILE)
   note      looked at 1 interface: is the client in another VPC?
+""",
+    ),
+    (
+        {"name": "other.example.org", "preferred": {"see_thru": "2027-01-06", "flow_log_verbosity": "none"}},
+        """\
+refused by the rules, but see-thru lets it pass: 10.0.1.10 to other.example.org on port 443 (tls)
+  reason    name_not_listed: the name is not listed for this port
+            listed: api.example.com, partner.example.com
+  client    eni-1
+            in sg-spy (spy)
+            in sg-web (web)
+  see-thru  until 2027-01-06, 1 day remaining, for every known client, by the preferences (%default)
+  preferred by P
+            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: []
+  note      the flow log says nothing of it: flow_log_verbosity is "none"
 """,
     ),
 ]
@@ -384,6 +510,9 @@ def test_document_speaks_the_log_s_language() -> None:
         "dns_error": "",
         "dns_addresses": [],
         "aws_lets_out": True,
+        "preferences": {"flow_log_verbosity": "full", "see_thru": None, "ech": "deny", "clients": []},
+        "preferences_source": "",
+        "flow_logged": True,
         "notes": [],
         "see_thru_exerted": True,
         "see_thru_gid": "sg-spy",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable
 from datetime import date
 
@@ -57,6 +58,7 @@ class Story:
             await self.reader.settled.wait()
             while self.parameter.asked <= len(self.parameter.answers):  # noqa: ASYNC110 -- another task counts
                 await asyncio.sleep(0)
+        self.report = self.reader.report()
         task.cancel()
 
     async def _put_in_force(self, preferences: Preferences) -> None:
@@ -150,7 +152,7 @@ def test_before_the_first_reading_the_defaults_hold(waits: list[float]) -> None:
         "the preferences can be read again",
     ]
     assert story.put == [OPEN]
-    assert [round(wait, -1) for wait in waits[:4]] == [10, 10, 10, 60]  # sooner while it fails
+    assert waits[:4] == pytest.approx([10, 10, 10, 60], rel=preference_reader.JITTER * 1.01)  # sooner while it fails
 
 
 def test_a_failure_later_changes_nothing() -> None:
@@ -211,3 +213,57 @@ def test_the_settings_count_where_no_parameter_is_named(ech: bool, named: bool, 
         return reader
 
     assert asyncio.run(play()).current == current
+
+
+REPORTS = [
+    # answers, outcome, how the failure begins, in force
+    ([OPEN_TEXT], "accepted", "", "2027-01-31"),
+    ([OPEN_TEXT, '{"%default": {"sea_thru": null}}'], "accepted", "", None),
+    (
+        [OPEN_TEXT, '{"%default": {"see_thru": "soon"}}'],
+        "rejected",
+        'preferences: see_thru "soon" is not',
+        "2027-01-31",
+    ),
+    ([OPEN_TEXT, "{"], "rejected", "preferences: the text is not JSON", "2027-01-31"),
+    ([OPEN_TEXT, None], "missing", "SSM parameter P does not exist", None),
+    ([OPEN_TEXT, DENIED], "failed", "ssm:GetParameter: not permitted; allow it", "2027-01-31"),
+    (["{", AWAY, "{"], "rejected", "preferences: the text is not JSON", None),
+    ([AWAY], "failed", "ssm:GetParameter: throttled", None),
+]
+
+
+@pytest.mark.parametrize(("answers", "outcome", "failure", "see_thru"), REPORTS)
+def test_the_last_reading_and_what_is_in_force_are_reported(
+    answers: list[Answer], outcome: str, failure: str, see_thru: str | None
+) -> None:
+    """Also when the last reading failed, or brought the same bad text again."""
+    report = Story(*answers).report
+
+    assert (report["parameter"], report["outcome"]) == ("P", outcome)
+    assert str(report["failure"]).startswith(failure)
+    assert bool(report["failure"]) == bool(failure)
+    assert report["in_force"] == {"flow_log_verbosity": "full", "see_thru": see_thru, "ech": "deny", "clients": []}
+    assert (report["age_seconds"] is None) == (answers == [AWAY])
+
+
+def test_the_age_is_that_of_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows while nothing can be read."""
+    story = Story(OPEN_TEXT, AWAY)
+    now = time.monotonic()
+    monkeypatch.setattr(preference_reader.time, "monotonic", lambda: now + 90)
+
+    assert story.reader.report()["age_seconds"] == pytest.approx(90, abs=20)
+
+
+def test_a_reader_of_nothing_reports_the_settings() -> None:
+    """Nobody named a parameter: there is no reading to have an age or an outcome."""
+    report = PreferenceReader(Settings(tls_ech=True), None, put_in_force=None, tell=None).report()
+
+    assert report == {
+        "parameter": "",
+        "age_seconds": None,
+        "outcome": "",
+        "failure": "",
+        "in_force": {"flow_log_verbosity": "full", "see_thru": None, "ech": "allow", "clients": []},
+    }

@@ -1,13 +1,11 @@
 """The parameter store, against one in memory and one that answers what it is told to."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from appliance.edge.ssm import Parameter, connect
 from appliance.errors import AwsError
@@ -16,18 +14,12 @@ NAME = "DiscrimiNAT_egress"
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield boto3.client("ssm", region_name="eu-west-1")
+def aws(aws_in_memory: None) -> Any:
+    return boto3.client("ssm", region_name="eu-west-1")
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+def client(credentials: None) -> Any:
     return connect("eu-west-1")
 
 

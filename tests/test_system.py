@@ -1,13 +1,11 @@
-"""The operating system's side: sysctls in a folder of our own, and a service manager that is a socket."""
+"""The operating system's side: sysctls in a folder of our own."""
 
-import socket
 from pathlib import Path
 
 import pytest
 
 from appliance.edge import system
 from appliance.edge.system import (
-    ServiceManager,
     apply_kernel_settings,
     conntrack_capacity,
     conntrack_use,
@@ -100,36 +98,3 @@ def test_queue_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert queue_drops() == {}
     listing.write_text("    0   1234 0 2 65535     3     4      100  1\n    7   1235 1 2 65535     0     0   9  1\n")
     assert queue_drops() == {0: 7, 7: 0}
-
-
-# ---- the service manager ----
-
-
-@pytest.mark.sockets
-@pytest.mark.parametrize("is_abstract", [False, True])
-def test_notify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_abstract: bool) -> None:
-    """A datagram to the socket that the environment names, in the file system or not."""
-    name = f"discriminat-test-{tmp_path.name}" if is_abstract else str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(f"\0{name}" if is_abstract else name)
-        manager.settimeout(5)
-        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if is_abstract else name)
-        ServiceManager.from_environment().notify("READY=1")
-        assert manager.recv(100) == b"READY=1"
-
-
-@pytest.mark.sockets
-def test_nobody_to_notify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No manager, or one that does not listen, is no fault of ours."""
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    ServiceManager.from_environment().notify("READY=1")
-    ServiceManager(str(tmp_path / "nobody")).notify("READY=1")
-
-
-@pytest.mark.parametrize(("microseconds", "seconds"), [("20000000", 10.0), ("", None), ("x", None), (None, None)])
-def test_watchdog_interval(monkeypatch: pytest.MonkeyPatch, microseconds: str | None, seconds: float | None) -> None:
-    """Half of what the manager waits."""
-    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    if microseconds is not None:
-        monkeypatch.setenv("WATCHDOG_USEC", microseconds)
-    assert ServiceManager(None).watchdog_interval == seconds

@@ -35,7 +35,7 @@ class Manifest:
 _KINDS = {field: int if field == "source_date_epoch" else str for field in Manifest.__slots__ if field != "packages"}
 
 
-def read_manifest(path: Path = PATH) -> Manifest | None:
+def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest; None if there is none.
 
     Raises:

@@ -1,13 +1,10 @@
-"""The operating system: kernel settings of a NAT, and the service manager.
+"""The operating system: kernel settings of a NAT, and what the kernel counts.
 
-Source: sd_notify(3); Documentation/networking/nf_conntrack-sysctl.rst and ip-sysctl.rst of Linux.
+Source: Documentation/networking/nf_conntrack-sysctl.rst and ip-sysctl.rst of Linux.
 """
 
-import asyncio
 import importlib.util
 import os
-import socket
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,7 +12,6 @@ PROC_SYS = Path("/proc/sys")
 CONNTRACK_OCTETS = 384  # memory of one conntrack entry, roughly
 CONNTRACK_SHARE = 8  # at most one part in so many of the memory goes to conntrack
 CONNTRACK_LEAST = 65536  # entries
-START_INTERVALS = 4  # signs of life that may be missed while starting
 
 
 def conntrack_capacity(memory: int) -> int:
@@ -95,43 +91,3 @@ def queue_drops() -> dict[int, int]:
         fields = line.split()
         drops[int(fields[0])] = int(fields[5]) + int(fields[6])
     return drops
-
-
-class ServiceManager:
-    """Tells systemd how we are; does nothing where there is no systemd."""
-
-    def __init__(self, address: str | None) -> None:
-        self._address = address
-
-    @classmethod
-    def from_environment(cls) -> "ServiceManager":
-        """Return the manager that systemd has named to us, if any."""
-        return cls(os.environ.get("NOTIFY_SOCKET"))
-
-    @property
-    def watchdog_interval(self) -> float | None:
-        """Seconds between two signs of life, or None if none is wanted."""
-        microseconds = os.environ.get("WATCHDOG_USEC", "")
-        return int(microseconds) / 2_000_000 if microseconds.isdigit() else None
-
-    async def feed_watchdog(self, is_alive: Callable[[], bool]) -> None:
-        """Tell that we live, as often as is wanted, while `is_alive` says so.
-
-        The watchdog begins with READY=1. Before that it is the time to start that would run out.
-        """
-        interval = self.watchdog_interval
-        while interval is not None:
-            if is_alive():
-                self.notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={int(interval * START_INTERVALS * 1_000_000)}")
-            await asyncio.sleep(interval)
-
-    def notify(self, state: str) -> None:
-        """Send a state such as READY=1; a manager that does not listen is no fault of ours."""
-        if self._address is None:
-            return
-        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            try:
-                channel.sendto(state.encode(), address)
-            except OSError:
-                return

@@ -96,7 +96,7 @@ class Preferences:
         return None if self.see_thru is None else SeeThruGrant(self.see_thru, PROFILE)
 
     def __reduce__(self) -> "tuple[Callable[[dict[str, object]], Preferences], tuple[dict[str, object]]]":
-        return _restore, (_write(self),)
+        return _restore, (write_preferences(self),)
 
 
 DEFAULTS = Preferences()
@@ -207,10 +207,10 @@ def diff_preferences(old: Preferences, new: Preferences) -> Iterator[Change]:
 
 def state_preferences(preferences: Preferences) -> str:
     """Return all of the preferences in one line."""
-    return ", ".join(f"{name}: {_show(value)}" for name, value in _write(preferences).items())
+    return ", ".join(f"{name}: {_show(value)}" for name, value in write_preferences(preferences).items())
 
 
-def _write(preferences: Preferences) -> dict[str, object]:
+def write_preferences(preferences: Preferences) -> dict[str, object]:
     """Return the values as JSON has them."""
     return {name: _kind(row).write(getattr(preferences, name)) for name, row in _FIELDS.items()}
 

@@ -22,7 +22,7 @@ COMPILER = re.compile(
     r"(?:-?[0-9][0-9.]*)?"
 )
 PRIVATE_KEY = re.compile(
-    rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n(?:[A-Za-z-]+: .*\r?\n|\r?\n)*[A-Za-z0-9+/=]{40}", re.M
+    rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n(?:[A-Za-z-]+: .*\r?\n|\r?\n)*[A-Za-z0-9+/=]{40}", re.MULTILINE
 )
 ACCESS_KEY = re.compile(rb"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{9}(?!EXAMPLE)[A-Z0-9]{7}(?![A-Z0-9])")
 LARGEST_SECRET = 1 << 20  # octets of a file that is searched for keys; ours

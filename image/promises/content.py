@@ -18,6 +18,20 @@ ARCHIVE = re.compile(
 GENERATED = ("/var/cache/ldconfig/aux-cache", "/var/lib/dpkg/available-old", "/var/lib/dpkg/status-old")
 
 
+def report(image: Opened) -> Iterator[str]:
+    """Find where the document beside the image tells of another one."""
+    expected = {
+        "architecture": image.architecture,
+        "octets": image.disk.get("octets"),
+        "roothash": image.disk.get("verity", {}).get("roothash"),
+        "sha256": image.disk.get("sha256"),
+        "version": image.manifest.get("version"),
+    }
+    for name, value in expected.items():
+        if image.report.get(name) != value:
+            yield f"it tells of the {name} {image.report.get(name, 'nothing')}, the image has {value or 'none'}"
+
+
 def manifest(image: Opened) -> Iterator[str]:
     """Find where what the machine says of itself is not so."""
     if not image.manifest:
@@ -28,7 +42,7 @@ def manifest(image: Opened) -> Iterator[str]:
         "name": NAME,
         "architecture": image.architecture,
         "version": image.packages[NAME].version if NAME in image.packages else "",
-        "kernel": image.loader.get(".uname", b"").rstrip(b"\0").decode("utf-8", "replace"),
+        "kernel": image.kernel,
     }
     for name, value in expected.items():
         if image.manifest.get(name) != value:
@@ -50,6 +64,8 @@ def locked(image: Opened) -> Iterator[str]:
 
 def sbom(image: Opened) -> Iterator[str]:
     """Find packages that the bill of materials leaves out, or has otherwise."""
+    if not image.sbom:
+        yield "there is no bill of materials beside the image"
     components = {item.get("name"): item for item in image.sbom.get("components", [])}
     installed = {name: package.version for name, package in image.packages.items()}
     listed = {str(name): str(item.get("version")) for name, item in components.items()}
@@ -117,6 +133,7 @@ def _differences(where: str, listed: dict[str, str], installed: dict[str, str]) 
 
 
 CONTENT = (
+    Promise("report", "The document beside it has its digest, size and root hash.", report),
     Promise(
         "manifest",
         "`discriminat version` shows the truth: the manifest on the machine matches what is installed.",

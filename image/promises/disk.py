@@ -105,8 +105,9 @@ def boots_uefi(image: Opened) -> Iterator[str]:
     for section in (".linux", ".initrd", ".cmdline"):
         if not image.loader.get(section):
             yield f"the loader has no {section}"
-    if (version := image.loader.get(".uname", b"").rstrip(b"\0").decode()) not in _kernels(image):
-        yield f"the loader's kernel is {version or 'unnamed'}, its modules are {', '.join(_kernels(image)) or 'missing'}"
+    version, kernels = image.kernel, _kernels(image)
+    if [version] != kernels:
+        yield f"the loader's kernel is {version or 'unnamed'}, its modules are {', '.join(kernels) or 'missing'}"
 
 
 def boots_bios(image: Opened) -> Iterator[str]:

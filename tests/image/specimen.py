@@ -1,4 +1,4 @@
-"""A small image that keeps every promise, as `image/opening.py` lays one out: what the tests break, one thing at a time.
+"""A small image that keeps every promise, as `image/opening.py` lays one out: the tests break it, one thing at a time.
 
 The engine's units and the image's own files are the real ones, copied; of Debian there is as much as a check looks at.
 """
@@ -10,8 +10,10 @@ import struct
 from pathlib import Path
 
 from image.lock import OWN
-from image.opened import MANIFEST, Opened, Wanted
+from image.opened import LOADERS, MANIFEST, Opened, Wanted
 from image.promises import disk
+
+# ruff: noqa: S108 -- /tmp is the image's
 
 ROOT = Path(__file__).parents[2]
 VERSION, KERNEL, EPOCH = "0.1.0", "6.12.57+deb13-cloud-amd64", 1_790_000_000
@@ -21,6 +23,7 @@ COMMAND_LINE = (
     f"roothash={ROOTHASH} systemd.volatile=state console=tty0 console=ttyS0,115200 panic=10 "
     "nvme_core.io_timeout=4294967295 systemd.gpt_auto=0"
 )
+INITRD = [f"usr/lib/modules/{KERNEL}/kernel/{name}.ko.xz" for name in ("erofs", "dm-verity", "softdog")]
 LOCK = {"chrony": ("4.6.1-3", DIGEST), "libc6": ("2.41-12", DIGEST)}
 WANTED = Wanted(
     lock=LOCK,
@@ -42,10 +45,9 @@ TREE = {
     "/etc/shadow": "root:*:20000:0:99999:7:::\ndiscriminat:!*:20000::::::\n",
     "/usr/lib/os-release": 'ID=debian\nVERSION_ID="13"\n',
     f"{SYSTEMD}/default.target": "[Unit]\nRequires=multi-user.target\n",
-    f"{SYSTEMD}/multi-user.target": "[Unit]\nRequires=basic.target\nWants=chrony.service systemd-networkd.service tmp.mount\n",
-    f"{SYSTEMD}/local-fs.target": "[Unit]\nRequires=var.mount\nWants=var-lib-discriminat.mount\n",
+    f"{SYSTEMD}/multi-user.target": "[Unit]\nRequires=basic.target\nWants=chrony.service systemd-networkd.service\n",
+    f"{SYSTEMD}/local-fs.target": "[Unit]\nRequires=var.mount\nWants=tmp.mount var-lib-discriminat.mount\n",
     f"{SYSTEMD}/tmp.mount": "[Mount]\nWhere=/tmp\nOptions=mode=1777,strictatime,nosuid,nodev,size=50%%\n",
-    "/etc/modules-load.d/softdog.conf": "softdog\n",
     f"{SYSTEMD}/basic.target": "[Unit]\nRequires=sysinit.target\nWants=sockets.target\n",
     f"{SYSTEMD}/sysinit.target": "[Unit]\nWants=local-fs.target systemd-resolved.service\n",
     f"{SYSTEMD}/sockets.target": "[Unit]\nWants=systemd-journald.socket\n",
@@ -65,13 +67,6 @@ TREE = {
     "/usr/bin/discriminat": "#!/usr/bin/python3\n",
     "/usr/bin/nsupdate-assembly": "ends in `as`, and is no assembler\n",
 }
-PARTITIONS = [
-    ("bios", disk.BIOS, 1),
-    ("esp", disk.ESP, 64),
-    ("root", disk.ROOT["x86_64"], 200),
-    ("root-verity", disk.VERITY["x86_64"], 2),
-    ("state", "0fc63daf-8483-4772-8e79-3d69d8477de4", 512),
-]
 
 
 def put(directory: Path, path: str, content: str | bytes, mode: int = 0o644) -> Path:
@@ -120,7 +115,7 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def make(directory: Path) -> Opened:
+def make(directory: Path, arch: str = "x86_64") -> Opened:
     """Lay out an image that keeps every promise."""
     root = directory / "root"
     shutil.copytree(ROOT / "appliance/systemd/usr", root / "usr", symlinks=True)
@@ -134,23 +129,27 @@ def make(directory: Path) -> Opened:
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder).chmod(0o1777)
     about = {
-        "schema": 1, "name": "discriminat", "version": VERSION, "architecture": "x86_64", "commit": "c0ffee",
+        "schema": 1, "name": "discriminat", "version": VERSION, "architecture": arch, "commit": "c0ffee",
         "source_date_epoch": EPOCH, "debian": "13.2", "suite": "trixie", "kernel": KERNEL, "packages": debian,
     }  # fmt: skip
     put(root, MANIFEST, json.dumps(about))
 
     esp = directory / "esp"
-    put(esp, "/EFI/BOOT/BOOTX64.EFI", loader())
-    put(esp, "/vmlinuz", b"kernel")
-    put(esp, "/initrd", b"initrd")
+    put(esp, f"/{LOADERS[arch]}", loader())
     facts = {
-        "octets": 800 << 20, "sha256": DIGEST, "compressed": 120 << 20, "stray": [], "bios": [], "grub": grub(),
-        "partitions": layout(), "loader_machine": "x86_64", "initrd": ["usr/lib/modules/x/kernel/fs/erofs/erofs.ko.xz", "dm-verity.ko"],
+        "octets": 800 << 20, "sha256": DIGEST, "compressed": 120 << 20, "stray": [],
+        "partitions": layout(arch), "loader_machine": arch, "initrd": INITRD,
         "filesystems": {"bios": "", "esp": "vfat", "root": "erofs", "root-verity": "", "state": "ext4"},
         "verity": {"roothash": ROOTHASH, "verified": True, "said": ""},
         "state": {"label": disk.STATE_LABEL, "files": ["lost+found"]},
     }  # fmt: skip
+    if arch == "x86_64":
+        put(esp, "/vmlinuz", b"kernel")
+        put(esp, "/initrd", b"initrd")
+        facts |= {"bios": [], "grub": grub()}
     put(directory, "disk.json", json.dumps(facts))
+    told = {"sha256": DIGEST, "octets": 800 << 20, "roothash": ROOTHASH, "version": VERSION, "architecture": arch}
+    put(directory, "report.json", json.dumps(told))
     components = [
         {
             "name": name, "version": version, "licenses": [{"license": {"id": "MIT"}}],
@@ -164,10 +163,17 @@ def make(directory: Path) -> Opened:
     return Opened(directory, WANTED)
 
 
-def layout() -> list[dict[str, object]]:
+def layout(arch: str = "x86_64") -> list[dict[str, object]]:
     """Return the partitions as `disk.json` has them."""
+    partitions = [
+        *([("bios", disk.BIOS, 1)] if arch == "x86_64" else []),
+        ("esp", disk.ESP, 64),
+        ("root", disk.ROOT[arch], 200),
+        ("root-verity", disk.VERITY[arch], 2),
+        ("state", "0fc63daf-8483-4772-8e79-3d69d8477de4", 512),
+    ]
     found, start = [], 1 << 20
-    for number, (name, kind, size) in enumerate(PARTITIONS, 1):
+    for number, (name, kind, size) in enumerate(partitions, 1):
         place = {"number": number, "name": name, "type": str(kind), "id": str(kind), "start": start, "size": size << 20}
         found.append(place)
         start += size << 20

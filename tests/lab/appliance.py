@@ -233,6 +233,18 @@ class Appliance:
         self._wait(look, timeout, seen)
         return found[0]
 
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        if self.process is None:
+            return []
+        pid = self.process.pid
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(each) for each in found if b"worker" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+    def kernel_set(self, name: str) -> str:
+        """Return one of the kernel's sets of our table; nothing if there is none."""
+        return self.namespace.run("nft", "list", "set", "inet", "discriminat", name, check=False).stdout
+
     def said(self) -> str:
         """Everything the program wrote to its output."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""

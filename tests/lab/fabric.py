@@ -91,19 +91,35 @@ class Fabric:
 
     def plug(self, interface: Interface, host: Namespace, device: str = "eth0") -> None:
         """Give a host this interface, with the addresses and the default route DHCP would give it."""
-        assert self.state is not None, "sync first"
-        network = ipaddress.IPv4Network(self.state.subnets[interface.subnet].network)
-        router = network[1]
-        ours = f"v{interface.id[-12:]}"
+        ours, router, network = self._socket_of(interface)
         veth(host, device, self.namespace, ours, mtu=self.mtu, a_mac=interface.mac)
-        self.namespace.ip(f"address add {router}/32 dev {ours}")
-        self.namespace.sysctl(**{f"net__ipv4__neigh__{ours}__proxy_delay": 0})
         first, *others = interface.addresses
         host.ip(
             f"address add {first}/{network.prefixlen} dev {device}",
             *(f"address add {each}/32 dev {device}" for each in others),
             f"route replace default via {router} dev {device}",
         )
+        self._connect(interface, ours, router)
+
+    def plug_machine(self, interface: Interface) -> str:
+        """Give a virtual machine this interface; return the tap device, in this namespace, that is its cable."""
+        ours, router, _ = self._socket_of(interface)
+        self.namespace.ip(
+            f"tuntap add mode tap name {ours}",
+            f"link set {ours} mtu {self.mtu} up",
+        )
+        self._connect(interface, ours, router)
+        return ours
+
+    def _socket_of(self, interface: Interface) -> tuple[str, ipaddress.IPv4Address, ipaddress.IPv4Network]:
+        """Return our device for an interface, its router's address and its subnet's network."""
+        assert self.state is not None, "sync first"
+        network = ipaddress.IPv4Network(self.state.subnets[interface.subnet].network)
+        return f"v{interface.id[-12:]}", network[1], network
+
+    def _connect(self, interface: Interface, ours: str, router: ipaddress.IPv4Address) -> None:
+        self.namespace.ip(f"address add {router}/32 dev {ours}")
+        self.namespace.sysctl(**{f"net__ipv4__neigh__{ours}__proxy_delay": 0})
         with self._lock:
             self._devices[interface.id] = ours
             self.sync()

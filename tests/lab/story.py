@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.hellos import client_hello, client_stream
+from tests.hellos import client_hello, client_stream, server_stream
 from tests.lab.appliance import Config, Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group, Rule, egress
 from tests.lab.servers import Server
+from tests.lab.tcp import Peer
 from tests.lab.workload import Workload
 
 SHORT_WAITS: Config = {
@@ -79,6 +80,22 @@ def refused(
     if saw is not None:
         assert server.received() == saw
     return event
+
+
+def assert_closed(lab: Lab, web: Workload) -> None:
+    """Assert that nothing of a new connection arrives, whatever becomes of the connection."""
+    server = lab.internet.lines("", reply=server_stream())
+    with Peer(web, server.address, 443) as peer:
+        try:
+            peer.connect()
+        except (ConnectionResetError, TimeoutError):
+            assert server.received() == b""
+            return
+        peer.send(hello("evil.closed.test"))
+        peer.receive(0.3)
+        peer.send(hello("evil.closed.test"))
+        peer.receive(0.3)
+    assert server.received() == b""
 
 
 CONVERSATION = """

@@ -1,6 +1,8 @@
 """Policy follows AWS while everything runs: rules, groups, clients, names."""
 
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -99,9 +101,27 @@ def test_secondary_addresses_and_prefixes_are_clients(lab: Lab) -> None:
     client.namespace.address("eth0", "10.0.1.101/32")
 
     for source in (*client.addresses, "10.0.1.101"):
-        with client.connect(server.address, 443, source=source) as stream, pytest.raises(ConnectionResetError):
+        # The server speaks at once, so that the reset may come before the program here has seen itself connected.
+        with pytest.raises(ConnectionResetError), client.connect(server.address, 443, source=source) as stream:
             stream.recv(10)
         lab.appliance.wait_for_event(src=source, code="server_first")
+
+
+def test_what_is_told_to_be_in_force_is(lab: Lab, appliance: Appliance) -> None:
+    """The event comes after the kernel's sets and every worker: whoever waits for it does not come too early."""
+    client = lab.workload("told", groups=[lab.security_group("told", tls("told.edit.test", port=8443))])
+    stopped = appliance.workers()[-1]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        assert wait_until(lambda: f"{client.address} . 8443" in appliance.kernel_set("annotated"))
+        polls = len(lab.emulator.switchboard.calls("DescribeSecurityGroups"))
+        assert wait_until(lambda: len(lab.emulator.switchboard.calls("DescribeSecurityGroups")) >= polls + 2)
+        told = [event for event in appliance.config_events() if event.get("client") == client.address]
+        assert told == []
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    event = appliance.wait_for_event(cat="client", outcome="accepted", client=client.address)
+    assert event["digest"] == appliance.details()["policy_digest"]
 
 
 def test_a_policy_is_named_by_its_digest(lab: Lab) -> None:

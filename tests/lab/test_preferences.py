@@ -4,9 +4,9 @@ import datetime
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -54,11 +54,6 @@ def preferred(lab: Lab, **values: object) -> Iterator[None]:
         write(lab, '{"%default": {}}')
         for key in values:
             wait_told(lab, skip, f"{key}: ")
-
-
-def kernels(lab: Lab, name: str) -> str:
-    """Return one of the kernel's sets; nothing if there is none."""
-    return lab.appliance.namespace.run("nft", "list", "set", "inet", "discriminat", name, check=False).stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,7 +133,7 @@ def test_see_thru_lets_a_workload_without_annotation_out_until_it_is_taken_away(
     with preferred(lab, see_thru=TOMORROW):
         event = firewall.wait_for_event(cat="see-thru", outcome="accepted", skip=skip)
         assert (event["gid"], event["reason"]) == ("%default", f"until {TOMORROW}")
-        assert mute.address in kernels(lab, "see_thru")
+        assert mute.address in firewall.kernel_set("see_thru")
 
         assert mute.curl("https://any.prefs.test/").ok
         event = refused(lab, server, "client_not_annotated", saw=None, see_thru_exerted=True)
@@ -149,7 +144,7 @@ def test_see_thru_lets_a_workload_without_annotation_out_until_it_is_taken_away(
         assert mute.exchange_datagram(echo.address, 443, b"ping") == b"ping"
 
     firewall.wait_for_event(cat="see-thru", outcome="removed", gid="%default", skip=skip)
-    assert mute.address not in kernels(lab, "see_thru")
+    assert mute.address not in firewall.kernel_set("see_thru")
     server.forget()
     logged = len(firewall.flow_events())
     assert not mute.curl("https://any.prefs.test/").ok
@@ -274,14 +269,14 @@ def test_other_client_networks_are_filtered_too(lab: Lab, firewall: Appliance) -
     rules = firewall.namespace.run("nft", "--handle", "list", "chain", "inet", "discriminat", "forward").stdout
 
     with preferred(lab, clients=["100.70.0.0/16"]):
-        assert "100.70.0.0/16" in kernels(lab, "clients")
+        assert "100.70.0.0/16" in firewall.kernel_set("clients")
         assert pod.curl(f"https://{server.name}/").json["client"] == firewall.public
         allowed(lab, server)
         assert (
             rules == firewall.namespace.run("nft", "--handle", "list", "chain", "inet", "discriminat", "forward").stdout
         )
 
-    assert "100.70.0.0/16" not in kernels(lab, "clients")
+    assert "100.70.0.0/16" not in firewall.kernel_set("clients")
     assert not pod.curl(f"https://{server.name}/", timeout=1).ok
 
 
@@ -294,12 +289,10 @@ def test_what_is_preferred_survives_a_flush_and_the_death_of_workers(
         skip = len(firewall.config_events())
         firewall.namespace.nft("delete table inet discriminat")
         firewall.wait_for_event(lambda event: "is loaded again" in event["reason"], skip=skip, timeout=15)
-        assert wait_until(lambda: mute.address in kernels(lab, "see_thru"))
-        assert "100.66.0.0/16" in kernels(lab, "clients")
+        assert wait_until(lambda: mute.address in firewall.kernel_set("see_thru"))
+        assert "100.66.0.0/16" in firewall.kernel_set("clients")
 
-        assert firewall.process is not None
-        children = Path(f"/proc/{firewall.process.pid}/task/{firewall.process.pid}/children").read_text().split()
-        workers = [int(each) for each in children if b"worker" in Path(f"/proc/{each}/cmdline").read_bytes()]
+        workers = firewall.workers()
         assert workers
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
@@ -307,6 +300,44 @@ def test_what_is_preferred_survives_a_flush_and_the_death_of_workers(
         firewall.wait_healthy()
         assert mute.curl("https://again.prefs.test/").ok
         assert server.received() != b""
+
+
+# ---- what is said of them ----
+
+
+def test_health_tells_what_is_preferred(lab: Lab, firewall: Appliance) -> None:
+    """From which parameter, how long ago, and whether the last reading went well."""
+    told = lambda: firewall.details()["preferences"]  # noqa: E731
+    with preferred(lab, ech="allow", clients=["100.71.0.0/16"]):
+        assert wait_until(lambda: told()["in_force"]["ech"] == "allow")
+        page = told()
+        assert (page["parameter"], page["outcome"], page["failure"]) == (NAME, "accepted", "")
+        assert page["age_seconds"] < 5
+        assert page["in_force"]["clients"] == ["100.71.0.0/16"]
+        with lab.trouble("ssm", "deny"):
+            assert wait_until(lambda: told()["outcome"] == "failed")
+            assert "ssm:GetParameter" in told()["failure"]
+            assert told()["in_force"] == page["in_force"]
+        assert wait_until(lambda: told()["outcome"] == "accepted")
+
+
+def test_explain_agrees_with_the_appliance(lab: Lab, firewall: Appliance, mute: Workload) -> None:
+    """On its host it reads what the appliance reads, and answers as packets are answered."""
+    server = lab.internet.tls("explain.prefs.test")
+    command = (sys.executable, "-m", "appliance", "explain", "--client", mute.address, "--port", "443", "--json")
+    command = (*command, "--name", "explain.prefs.test", "--address", server.address)
+    environment = {**firewall.environment, "DISCRIMINAT_PREFERENCES_PARAMETER": NAME}
+
+    def explained() -> dict[str, object]:
+        return dict(json.loads(firewall.namespace.run(*command, env=environment, check=False).stdout))
+
+    assert explained()["passes"] is mute.curl("https://explain.prefs.test/").ok is False
+    with preferred(lab, see_thru=TOMORROW):
+        answer = explained()
+        assert answer["passes"] is mute.curl("https://explain.prefs.test/").ok is True
+        event = refused(lab, server, str(answer["code"]), saw=None, see_thru_exerted=True)
+        assert event["see_thru_gid"] == answer["see_thru_gid"] == "%default"
+        assert answer["preferences_source"] == f"SSM parameter {NAME}"
 
 
 # ---- bad input, bad days ----

@@ -14,7 +14,7 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.metadata import Host
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
-from tests.lab.story import SHORT_WAITS, conversation, hello, launch, tls
+from tests.lab.story import SHORT_WAITS, assert_closed, conversation, hello, launch, tls
 from tests.lab.tcp import Peer
 from tests.lab.workload import Workload
 
@@ -49,35 +49,11 @@ def works(web: Workload) -> bool:
     return web.curl(f"https://{NAME}/").ok
 
 
-def workers(appliance: Appliance) -> list[int]:
-    """Return the process ids of the workers."""
-    assert appliance.process is not None
-    pid = appliance.process.pid
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in found if b"worker" in Path(f"/proc/{each}/cmdline").read_bytes()]
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
-
-
-def assert_closed(lab: Lab, web: Workload) -> None:
-    """Nothing of a new connection arrives, not even what is listed."""
-    server = lab.internet.lines("", reply=hellos.server_stream())
-    with Peer(web, server.address, 443) as peer:
-        try:
-            peer.connect()
-        except (ConnectionResetError, TimeoutError):
-            assert server.received() == b""
-            return
-        peer.send(hello("evil.alive.test"))
-        peer.receive(0.3)
-        peer.send(hello("evil.alive.test"))
-        peer.receive(0.3)
-    assert server.received() == b""
 
 
 # ---- who may talk to the box ----
@@ -115,7 +91,7 @@ def test_the_internet_reaches_nothing_of_the_box(lab: Lab, firewall: Appliance) 
 def test_flows_are_spread_over_the_queues_and_keep_their_worker(lab: Lab, firewall: Appliance, web: Workload) -> None:
     """Ports are part of the hash; every reply meets the worker that saw the hello, or none would be allowed."""
     before = packets_of_queues(firewall)
-    assert len(before) == len(workers(firewall)) >= 2
+    assert len(before) == len(firewall.workers()) >= 2
 
     assert all(works(web) for _ in range(24))
 
@@ -165,7 +141,7 @@ def test_the_variant_in_use_is_the_one_the_kernel_has(lab: Lab, firewall: Applia
 def test_a_worker_that_is_stuck_stays_closed_and_recovers(lab: Lab, firewall: Appliance, web: Workload) -> None:
     """A stopped process answers no packet; when it goes on, so do the flows that waited."""
     server = lab.internet.lines("mute.alive.test")
-    pids = workers(firewall)
+    pids = firewall.workers()
     with conversation(web, NAME) as ask:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -181,14 +157,14 @@ def test_a_worker_that_is_stuck_stays_closed_and_recovers(lab: Lab, firewall: Ap
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
     assert works(web)
-    assert workers(firewall) == pids
+    assert firewall.workers() == pids
 
 
 def test_a_full_queue_stays_closed_and_recovers(lab: Lab, firewall: Appliance, web: Workload) -> None:
     """What does not fit is dropped and counted, never passed."""
     server = lab.internet.lines("", reply=hellos.server_stream())
     skip = len(firewall.config_events())
-    pids = workers(firewall)
+    pids = firewall.workers()
     with Peer(web, server.address, 443) as peer:
         peer.connect()
         for pid in pids:
@@ -209,7 +185,7 @@ def test_a_full_queue_stays_closed_and_recovers(lab: Lab, firewall: Appliance, w
 def test_a_killed_worker_is_started_again(lab: Lab, firewall: Appliance, web: Workload) -> None:
     """Closed meanwhile, and the log says so; what was allowed lives on."""
     skip = len(firewall.config_events())
-    before = workers(firewall)
+    before = firewall.workers()
     with conversation(web, NAME) as ask:
         for pid in before:
             os.kill(pid, signal.SIGKILL)
@@ -220,7 +196,7 @@ def test_a_killed_worker_is_started_again(lab: Lab, firewall: Appliance, web: Wo
         firewall.wait_healthy()
         assert wait_until(lambda: works(web))
         assert ask()
-    after = workers(firewall)
+    after = firewall.workers()
     assert len(after) == len(before)
     assert not set(after) & set(before)
     assert firewall.details()["workers_restarted"] >= len(before)
@@ -230,11 +206,11 @@ def test_a_worker_that_dies_again_and_again_does_not_spin(lab: Lab, firewall: Ap
     """Restarts are spaced."""
     before = firewall.details()["workers_restarted"]
     for _ in range(2):
-        for pid in workers(firewall):
+        for pid in firewall.workers():
             os.kill(pid, signal.SIGKILL)
         assert wait_until(lambda: firewall.health()[0] == 503)
         firewall.wait_healthy()
-    assert firewall.details()["workers_restarted"] - before <= 2 * len(workers(firewall))
+    assert firewall.details()["workers_restarted"] - before <= 2 * len(firewall.workers())
     assert works(web)
 
 
@@ -243,7 +219,7 @@ def test_a_worker_that_dies_again_and_again_does_not_spin(lab: Lab, firewall: Ap
 
 def test_sigterm_drains_and_flushes(lab: Lab, firewall: Appliance, web: Workload) -> None:
     """Exit status 0, the last lines shipped, what is allowed lives on, what is new is closed; then it starts again."""
-    pids = workers(firewall)
+    pids = firewall.workers()
     with conversation(web, NAME) as ask:
         assert works(web)
         assert firewall.stop() == 0
@@ -262,7 +238,7 @@ def test_sigterm_drains_and_flushes(lab: Lab, firewall: Appliance, web: Workload
 
 def test_a_killed_supervisor_leaves_everything_closed(lab: Lab, firewall: Appliance, web: Workload) -> None:
     """The workers exit, the kernel drops what it would queue; a new start works, and old flows survive all of it."""
-    pids = workers(firewall)
+    pids = firewall.workers()
     with conversation(web, NAME) as ask:
         firewall.kill()
         assert wait_until(lambda: not [pid for pid in pids if is_alive(pid)])

@@ -15,17 +15,16 @@ from typing import Any
 import pytest
 
 from appliance.edge.journal import render
-from appliance.event import CONFIG_FIELDS, FLOW_FIELDS, Event, change_event, config_event, flow_event
+from appliance.event import CONFIG_FIELDS, FLOW_FIELDS, Event, change_event, config_event
 from appliance.metrics import DIMENSIONS, METRICS, NAMESPACE
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import Reason
-from tests.playbook import CLIENT, SERVER
+from tests.playbook import CLIENT, TODAY, client_event
 from tests.terraform.plugins import MODULE, ROOT
 from tests.terraform.terraform import Terraform
 
 DEPLOYMENT, ZONES = "egress", ("eu-west-2a", "eu-west-2b")  # as in the .tftest.hcl
-TODAY = datetime.date(2027, 1, 15)
 
 # What rises or falls with the load, and is wrong at no value. All else that is emitted has an alarm.
 NOT_ALARMING = {"Clients", "Names", "PacketsHeld", "PacketsInspected", "FlowEvents"}
@@ -238,19 +237,7 @@ def test_dashboard_asks_the_saved_queries(made: Resources) -> None:
 
 
 def flow(reason: Reason, *, allow: bool = False, see_thru: SeeThruGrant | None = None) -> Event:
-    return flow_event(
-        side="client",
-        source=CLIENT,
-        source_port=40000,
-        destination=SERVER,
-        destination_port=443,
-        protocol="tls",
-        version="TLS 1.3",
-        decision=Decision(allow=allow, reason=reason),
-        instance="i-1",
-        see_thru=see_thru,
-        today=TODAY,
-    )
+    return client_event(Decision(allow=allow, reason=reason), see_thru=see_thru)
 
 
 OPEN, OVER = SeeThruGrant(TODAY, "sg-9"), SeeThruGrant(TODAY - datetime.timedelta(days=1), "sg-9")

@@ -1,0 +1,64 @@
+"""Preferred: the preferences that an explanation goes by, where they come from, and what they do to a connection.
+
+What they change about the decision, `explanation` takes into account; here it is put into words. Everything here is
+pure.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from appliance.address import Ipv4, format_ipv4
+from appliance.policy.annotation import Protocol
+from appliance.policy.decision import Decision
+from appliance.policy.preferences import DEFAULTS, Ech, Preferences, parse_preferences
+from appliance.question import Question
+from appliance.reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """Preferences, and who says so.
+
+    `origin`: such as a file's name; empty where nobody was asked, and the defaults are taken for granted.
+    `faults`: of the text they were read from.
+    """
+
+    preferences: Preferences = DEFAULTS
+    origin: str = ""
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str | None, origin: str) -> "Preferred":
+        """Return what a text expresses, or what holds where there is none (None)."""
+        if text is None:
+            return cls(origin=origin, faults=(f"{origin} does not exist, and the safe defaults are in force",))
+        preferences, problems = parse_preferences(text, DEFAULTS)
+        faults = [problem.change.reason for problem in problems]
+        if not all(problem.is_warning for problem in problems):
+            faults.append("what is wrong in the preferences leaves in force what was right before: /healthz tells it")
+        return cls(preferences, origin, tuple(faults))
+
+    def is_logged(self, decision: Decision) -> bool:
+        """Tell whether the flow log gets the event of a decision."""
+        return ("allowed" if decision.allow else "disallowed") in self.preferences.flow_log_verbosity.outcomes
+
+    def notes(self, question: Question, decision: Decision, destinations: Iterable[Ipv4]) -> Iterator[str]:
+        """Say what the preferences have to do with a connection."""
+        yield from self.faults
+        if not self.is_logged(decision):
+            yield f'the flow log says nothing of it: flow_log_verbosity is "{self.preferences.flow_log_verbosity}"'
+        if decision.allow and question.protocol is Protocol.TLS and self.preferences.ech is Ech.ALLOW:
+            yield "a hello that hides its real name behind this one passes too: ech is allowed"
+        if decision.reason is Reason.CLIENT_UNKNOWN and self.origin:
+            yield self._note_on_stranger(question.client)
+        for destination in destinations:
+            for network in self.preferences.clients:
+                if destination in network:
+                    shown = f"{format_ipv4(destination)} is in {network}, a client network of the preferences"
+                    yield f"{shown}: packets to it keep the client's own address, so that no answer finds its way back"
+
+    def _note_on_stranger(self, client: Ipv4) -> str:
+        for network in self.preferences.clients:
+            if client in network:
+                return f"it is in {network}, a client network of the preferences: a reset answers it, and it is logged"
+        return "it is in no client network of the preferences: from outside the VPC its packets vanish, without a line"

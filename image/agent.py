@@ -1,0 +1,28 @@
+"""The agent of Session Manager, for recipes that ask for it."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from image import recipe
+from image.errors import ImageError
+from image.order import Order
+
+NAME = "amazon-ssm-agent"
+
+
+def fetch_agent(order: Order, target: Path) -> tuple[str, ...]:
+    """Copy the agent's package, if the recipe has one, and return what the image then depends on too."""
+    settings = order.recipe.session_manager
+    if not settings.package:
+        return ()
+    if order.arch.name not in settings.package:
+        raise ImageError(f"session_manager.package has none for {order.arch.name}: add it, or make it empty")
+    path = recipe.PATH.parent / settings.package[order.arch.name]
+    if not path.is_file():
+        raise ImageError(f"session_manager.package.{order.arch.name}: there is no {path}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != settings.sha256[order.arch.name]:
+        raise ImageError(f"{path.name} has the SHA-256 {found}, not that of session_manager.sha256.{order.arch.name}")
+    shutil.copy(path, target / f"{NAME}_0_{order.arch.debian}.deb")
+    return (NAME,)

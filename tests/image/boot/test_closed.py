@@ -1,0 +1,102 @@
+"""Boots that must not end in filtering leave everything closed."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from image.tools import tools
+from tests.demo.scenarios import API
+from tests.image.boot import credentials
+from tests.image.boot.guest import START, Guest
+from tests.image.boot.machine import Firmware
+from tests.image.boot.network import Network
+from tests.lab.lab import Lab, wait_until
+from tests.lab.story import assert_closed, tls
+from tests.lab.workload import Workload
+
+FIREWALL = "discriminat-firewall.service"
+ENGINE = "/usr/lib/python3/dist-packages/appliance/engine.cpython-313-x86_64-linux-gnu.so"
+
+
+@pytest.fixture
+def web(lab: Lab) -> Workload:
+    """A client with a listed name, and its server."""
+    lab.internet.tls(API)
+    return lab.workload("web", groups=[lab.security_group("web", tls(API))])
+
+
+class TestWithoutItsFirewall:
+    """The unit that loads the closed ruleset fails."""
+
+    def test_no_interface_comes_up(
+        self, lab: Lab, machine_room: Callable[[str, Firmware], Guest], web: Workload, network: Network
+    ) -> None:
+        """The machine has neither an address nor an engine, and the console says which unit failed."""
+        guest = machine_room("without-firewall", Firmware.BIOS)
+        guest.start(wait=False, extra=credentials.failing(FIREWALL))
+        guest.wait_channel()
+
+        def settled() -> bool:
+            return "No jobs" in guest.run("systemctl", "list-jobs").out
+
+        assert wait_until(settled, START), guest.machine.tail()
+        assert guest.property("ActiveState", FIREWALL) == "failed"
+        assert guest.property("ActiveState", "systemd-networkd.service") != "active"
+        assert guest.property("ActiveState") != "active"
+        links = guest.run("ip", "-json", "link").json
+        assert [each["ifname"] for each in links if "UP" in each["flags"]] == ["lo"]
+        assert len(links) > 1
+        assert network.leases == []
+        assert guest.run("cat", "/proc/sys/net/ipv4/ip_forward").out == "0\n"
+        assert FIREWALL in guest.said()
+        assert_closed(lab, web)
+        assert not web.curl(f"https://{API}/").ok
+
+
+class TestTampered:
+    """One octet of the root partition is another one."""
+
+    @pytest.fixture
+    def guest(self, machine_room: Callable[[str, Firmware], Guest], image: Path) -> Guest:
+        """A machine whose disk differs from the image in an octet of the engine, which no file system would notice."""
+        guest = machine_room("tampered", Firmware.BIOS)
+        described = json.loads(image.with_name(f"{image.name}.json").read_text())
+        start = next(each["start"] for each in described["partitions"] if each["name"] == "root")
+        at = start + place_of(ENGINE, image, start)
+        with image.open("rb") as file:
+            file.seek(at)
+            wrong = file.read(1)[0] ^ 1
+        guest.machine.write_disk(at, wrong)
+        return guest
+
+    def test_it_does_not_filter(self, lab: Lab, guest: Guest, web: Workload) -> None:
+        """The kernel does not read what is not as it was built; nothing is forwarded, and the console says why."""
+        guest.start(wait=False)
+
+        def noticed() -> bool:
+            return "verity" in guest.said() and "is corrupted" in guest.said()
+
+        assert wait_until(noticed, START), guest.machine.tail()
+        assert wait_until(lambda: tried(guest), START), guest.machine.tail()
+        assert guest.health()[0] != 200
+        assert_closed(lab, web)
+        assert not web.curl(f"https://{API}/").ok
+
+
+def tried(guest: Guest) -> bool:
+    """Whether the engine was started more than once, or the machine has given up."""
+    if not guest.machine.is_on:
+        return True
+    return guest.channel.wait_ready(0) and int(guest.property("NRestarts")) > 1
+
+
+def place_of(path: str, image: Path, start: int) -> int:
+    """Return where the content of a file begins, in octets from the start of the root partition."""
+    inside, tree = f"/work/{image.name}", tools("bake")
+    options = ("dump.erofs", f"--offset={start}", f"--path={path}")
+    told = tree.run([*options, "-e", inside], image.parent)
+    [first, *_] = re.findall(r"^\s*0:.*:\s*(\d+)\.\.", told, re.MULTILINE)
+    return int(first)
