@@ -35,6 +35,12 @@ variable "commit" {
   default     = ""
 }
 
+variable "arguments" {
+  type        = string
+  description = "More arguments of `image build`, such as --renew-lock where Debian's archive has moved on."
+  default     = ""
+}
+
 variable "subnet_id" {
   type        = string
   description = "A subnet that reaches Debian's archive; one of the default VPC's if it is not given."
@@ -134,7 +140,7 @@ build {
   }
   provisioner "shell" {
     script           = "${path.root}/provision.sh"
-    environment_vars = ["ARCHIVE=/tmp/source.tar.gz"]
+    environment_vars = ["ARCHIVE=/tmp/source.tar.gz", "ARGS=${var.arguments}"]
     execute_command  = "chmod +x {{ .Path }}; sudo env {{ .Vars }} {{ .Path }}"
   }
 }

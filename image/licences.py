@@ -78,8 +78,10 @@ GNU_WORDS = re.compile(
 WORDS: Final = {
     "Permission is hereby granted, free of charge, to any person obtaining a copy": "MIT",
     "Permission to use, copy, modify, and/or distribute this software for any purpose": "ISC",
+    "distribute this software and its documentation for any purpose with or without fee is hereby granted": "ISC",
     "PYTHON SOFTWARE FOUNDATION LICENSE VERSION 2": "PSF-2.0",
     "Neither the name of": "BSD-3-Clause",
+    "names of the contributors may not be used to endorse or promote products": "BSD-3-Clause",
 }
 
 

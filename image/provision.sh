@@ -6,6 +6,7 @@
 #   COMMIT    of an archive packed otherwise: what it is called,
 #   EPOCH     and its time, in seconds
 #   PACKAGES  packages downloaded before, as `image build` keeps them in build/packages
+#   ARGS      more arguments of `image build`
 #   DISK      a device, or a file; by default the one disk that holds nothing
 set -eu
 : "${ARCHIVE:?the packed repository}"
@@ -37,7 +38,8 @@ if [ -n "${PACKAGES:-}" ]; then
     mkdir build
     cp -R "$PACKAGES" build/packages
 fi
-python3 -m image build --commit "$COMMIT" --epoch "$EPOCH"
+# shellcheck disable=SC2086 # words, as they are given to make
+python3 -m image build --commit "$COMMIT" --epoch "$EPOCH" ${ARGS:-}
 python3 -m image check
 dd if="$(ls build/discriminat-*.raw)" of="$DISK" bs=4M conv=fsync status=none
 echo "provision: $DISK holds the image of $COMMIT"

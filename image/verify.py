@@ -95,7 +95,8 @@ def check_opened(directory: Path) -> list[Finding]:
 
 def wanted(recipe: Recipe, arch: str) -> Wanted:
     """Return what recipe and lock ask for; of no known architecture, an empty lock."""
-    locked = lock.path(architecture(arch)).read_text(encoding="ascii").splitlines() if arch else []
+    path = lock.path(architecture(arch)) if arch else None
+    locked = path.read_text(encoding="ascii").splitlines() if path and path.exists() else []
     patterns = (re.fullmatch(r".*/botocore/data/([a-z0-9-]+)/\*", pattern) for pattern in recipe.include)
     return Wanted(
         lock={name: (version, sha256) for name, version, sha256 in (line.split() for line in locked)},

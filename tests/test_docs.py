@@ -76,7 +76,7 @@ def test_targets_and_verbs_in_documents_exist(document: Path) -> None:
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", document.read_text(), re.DOTALL))
 
     assert set(re.findall(r"(?:^|`|\$ )make ([a-z-]+)", code, re.MULTILINE)) <= TARGETS
-    assert set(re.findall(r"(?:^|`|\$ )discriminat ([a-z]+)", code, re.MULTILINE)) <= VERBS
+    assert set(re.findall(r"(?:^|`|\$ )discriminat ([a-z]+)(?![a-z=])", code, re.MULTILINE)) <= VERBS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -89,6 +89,11 @@ LICENCES = [
     (FREE_FORM, ["Apache-2.0", "LGPL-2.1", "LGPL-2.1-or-later"]),
     ("The GNU General Public License, version 3 (or later)\n", ["GPL-3.0-or-later"]),
     ("Permission is hereby granted, free of charge, to any person\nobtaining a copy of it\n", ["MIT"]),
+    ("distribute this software and its documentation for any\npurpose with or without fee is hereby granted", ["ISC"]),
+    (
+        "* The names of the contributors may not be used to endorse or\n  promote products derived from",
+        ["BSD-3-Clause"],
+    ),
     ("all rights reserved", []),
     ("", []),
 ]
