@@ -27,15 +27,18 @@ STATE_LABEL = "discriminat-state"[:16]  # all that ext4 keeps
 
 GRUB_COMMANDS = {"serial", "terminal_input", "terminal_output", "linux", "initrd", "boot"}
 CONSOLES = {"x86_64": "ttyS0", "arm64": "ttyS0"}  # EC2's serial console of both
-WANTED_WORDS = ("panic=10", "nvme_core.io_timeout=4294967295", "systemd.gpt_auto=0")
-# What may stand beside them. Anything else could open a door: init=, rd.break, systemd.debug_shell, module_blacklist=…
+WANTED_WORDS = (
+    "nvme_core.io_timeout=4294967295",  # as AWS advises for EBS
+    "panic=10",
+    "rd.emergency=reboot",
+    "rd.shell=0",
+    "systemd.gpt_auto=0",
+    "systemd.verity_root_options=panic-on-corruption",
+)
+# What may stand beside them. Anything else could open a door, as init=, rd.break or systemd.debug_shell would.
 HARMLESS_WORDS = re.compile(
-    r"ro|quiet|loglevel=[0-9]|console=(?:tty0|(?:ttyS0|ttyAMA0)(?:,115200(?:n8)?)?)|root=/dev/mapper/root|roothash=[0-9a-f]{64}|"
-    r"systemd\.verity_root_options=panic-on-corruption|systemd\.verity(?:_root_(?:data|hash)=PARTUUID=[0-9a-f-]{36}|=(?:1|yes|true))|rootfstype=erofs|"
-    r"systemd\.volatile=(?:state|overlay|yes)|systemd\.machine_id=|systemd\.show_status=\S+|net\.ifnames=0|"
-    r"systemd\.firstboot=(?:0|no|off)|systemd\.default_timeout_start_sec=\S+|systemd\.log_target=\S+|rd\.shell=0|"
-    r"rd\.emergency=(?:reboot|poweroff|halt)|panic_on_warn=1|oops=panic|mitigations=auto|init_on_alloc=1|"
-    r"(?:rd\.)?systemd\.gpt_auto=0|ima=off|selinux=0|apparmor=0|audit=0"
+    r"ro|quiet|loglevel=[0-7]|console=(?:tty0|(?:ttyS0|ttyAMA0)(?:,115200(?:n8)?)?)|root=/dev/mapper/root|"
+    r"rootfstype=erofs|roothash=[0-9a-f]{64}|systemd\.show_status=(?:auto|error|no|yes)"
 )
 
 

@@ -17,6 +17,7 @@ DROP_IN = f"{SYSTEMD}/discriminat.service.d/90.conf"
 STATUS = "/var/lib/dpkg/status"
 STATE_MOUNT = f"{SYSTEMD}/var-lib-discriminat.mount"
 NETWORKD_NEEDS_IT = f"{SYSTEMD}/systemd-networkd.service.d/10-discriminat.conf"
+VERITY = "systemd.verity_root_options=panic-on-corruption"
 DATA = "/usr/lib/python3/dist-packages/botocore/data"
 KEY = "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n"
 
@@ -339,6 +340,8 @@ BREAKS: dict[str, list[tuple[str, Break, str]]] = {
     "command-line": [
         ("panic stays", boot(without("panic=10")), "panic=10 is missing"),
         ("NVMe gives up", boot(without("nvme_core.io_timeout=4294967295")), "io_timeout"),
+        ("a shell where the root is not found", boot(without("rd.shell=0")), "rd.shell=0 is missing"),
+        ("a changed block is an error to live with", boot(without(VERITY)), "panic-on-corruption is missing"),
         ("partitions are guessed", boot(without("systemd.gpt_auto=0")), "gpt_auto"),
         ("another init", boot(f"{COMMAND_LINE} init=/bin/sh"), "init=/bin/sh"),
         ("a shell in the initrd", boot(f"{COMMAND_LINE} rd.break", uefi=False), "BIOS: rd.break"),

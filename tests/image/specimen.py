@@ -12,6 +12,7 @@ from pathlib import Path
 from image.lock import OWN
 from image.opened import LOADERS, MANIFEST, Opened, Wanted
 from image.promises import disk
+from image.recipe import read_recipe
 
 # ruff: noqa: S108 -- /tmp is the image's
 
@@ -19,10 +20,8 @@ ROOT = Path(__file__).parents[2]
 VERSION, KERNEL, EPOCH = "0.1.0", "6.12.57+deb13-cloud-amd64", 1_790_000_000
 DIGEST = "5" * 64
 ROOTHASH = "ab" * 32
-COMMAND_LINE = (
-    f"roothash={ROOTHASH} systemd.volatile=state console=tty0 console=ttyS0,115200 panic=10 "
-    "nvme_core.io_timeout=4294967295 systemd.gpt_auto=0"
-)
+KERNEL_OF = read_recipe().kernel
+COMMAND_LINE = " ".join([f"roothash={ROOTHASH}", *KERNEL_OF.command_line, *KERNEL_OF.console["x86_64"]])
 INITRD = [f"usr/lib/modules/{KERNEL}/kernel/{name}.ko.xz" for name in ("erofs", "dm-verity", "softdog")]
 LOCK = {"chrony": ("4.6.1-3", DIGEST), "libc6": ("2.41-12", DIGEST)}
 WANTED = Wanted(

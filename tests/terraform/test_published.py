@@ -1,6 +1,7 @@
 """What `python -m image publish` has made is what the module finds: the program, the AWS provider, one AWS API."""
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from tests.image.publish.disks import Bakery, Repository
 from tests.lab.lab import Lab
 from tests.terraform.terraform import Terraform, aws
 
-VERSION = "1.2.3"
+VERSION, ARCHITECTURES = "1.2.3", ("arm64", "x86_64")
 ELSEWHERE, NOWHERE = "eu-central-1", "ap-south-1"
 
 
 @pytest.fixture(scope="module")
-def release(cloud: Lab, tmp_path_factory: pytest.TempPathFactory) -> Bakery:
+def release(cloud: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakery]:
     """Disks of both architectures, published in the lab's region and in another one."""
     directory = tmp_path_factory.mktemp("release")
     bakery = Bakery(directory, Repository(directory / "repository"))
-    disks = [bakery.bake(architecture, version=VERSION) for architecture in ("arm64", "x86_64")]
+    disks = [bakery.bake(architecture, version=VERSION) for architecture in ARCHITECTURES]
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name, value in aws(cloud.emulator.url, cloud.region).items():
@@ -37,7 +38,10 @@ def release(cloud: Lab, tmp_path_factory: pytest.TempPathFactory) -> Bakery:
             repository=bakery.repository,
         )
         assert publisher.publish(disks) == 0, said
-    return bakery
+    yield bakery
+    cloud.emulator.client("ssm").delete_parameters(
+        Names=[f"/discriminat/ami/{VERSION}/{disk}" for disk in ARCHITECTURES]
+    )
 
 
 @pytest.fixture(scope="module")
