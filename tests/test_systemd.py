@@ -135,6 +135,7 @@ def test_the_engine_s_exposure_is_bounded() -> None:
 
     assert missing - EXPOSED.keys() == set()
     assert float(found[1]) <= EXPOSURE_MOST
+    assert f"counts {EXPOSURE_MOST} of 10 at most" in (TREE.parents[1] / "SECURITY.md").read_text()
 
 
 @pytest.mark.subprocesses
