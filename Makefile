@@ -84,6 +84,11 @@ bench: build ## connections per second and throughput, beside plain NAT, HAProxy
 	@tests/setup.sh packages bench
 	@$(PYTHON) -m tests.bench $(ARGS)
 
+.PHONY: image
+image: setup ## bake the disk image into build/; ARCH=arm64 for the other architecture, ARGS=--renew-lock for new packages
+	@tests/setup.sh packages image
+	@$(PYTHON) -m image build $(if $(ARCH),--arch $(ARCH)) $(ARGS)
+
 .PHONY: image-check
 image-check: setup ## prove each promise of the image in build/, without booting it; ARGS=FILE for another
 	@$(PYTHON) -m image check $(ARGS)

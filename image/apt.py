@@ -6,11 +6,11 @@ no second configuration. Options that weaken a source (`trusted=yes`) are not ta
 
 import re
 import shlex
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from image.command import run
 from image.errors import ImageError
 
 CONFIGURATION = Path("/etc/apt")
@@ -87,7 +87,7 @@ def one_line(text: str) -> Iterator[Source]:
 
 
 def deb822(text: str) -> Iterator[Source]:
-    """Read stanzas of `Types:`, `URIs:`, `Suites:`, `Components:`, `Signed-By:`; of that, paths, not keys themselves."""
+    """Read stanzas of `Types:`, `URIs:`, `Suites:`, `Components:`, `Signed-By:`; of that, paths alone."""
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", lines):
         fields = {
@@ -105,5 +105,11 @@ def deb822(text: str) -> Iterator[Source]:
 
 def settings() -> list[str]:
     """Return this machine's settings of how packages are fetched, proxies above all, as lines of apt.conf."""
-    dump = subprocess.run(["apt-config", "dump", "--no-empty", "Acquire"], capture_output=True, text=True, check=False)
-    return [line for line in dump.stdout.splitlines() if SETTINGS.fullmatch(line.split(" ", 1)[0])]
+    return list(network_settings(run(["apt-config", "dump", "--no-empty", "Acquire"])))
+
+
+def network_settings(dump: str) -> Iterator[str]:
+    """Yield those lines of `apt-config dump` that say how an archive is reached, not those on what to believe."""
+    for line in dump.splitlines():
+        if SETTINGS.fullmatch(line.partition(" ")[0]):
+            yield line

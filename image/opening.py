@@ -14,7 +14,7 @@ from typing import Any
 from image import cpio, gpt, grub, pe
 from image.errors import ImageError
 from image.opened import LOADERS, Opened, file_digest, write_document
-from image.tools import Tree, tools
+from image.tools import Tree, require_root, tools
 
 PIECE = 1 << 20
 EROFS_MAGIC = (1024, b"\xe2\xe1\xf5\xe0")  # where, and what; Linux fs/erofs/erofs_fs.h
@@ -26,11 +26,10 @@ def open_image(path: Path, directory: Path) -> None:
     """Take the image at `path` apart into an empty directory, as `Opened` reads it.
 
     Raises:
-        ImageError: there is no such file, or a tool is missing.
+        ImageError: there is no such file, a tool is missing, or we are not root.
     """
     if not path.is_file():
-        raise ImageError(f"{path} is not there: make it with `make image`")
-    tree = tools("bake")
+        raise ImageError(f"{path} is not there: bake an image first: make image")
     for folder in ("root", "esp"):
         (directory / folder).mkdir(parents=True)
     for beside, name in ((f"{path.name}.json", "report.json"), (f"{path.stem}.cdx.json", "sbom.json")):
@@ -42,6 +41,8 @@ def open_image(path: Path, directory: Path) -> None:
     except gpt.BrokenTable as fault:
         write_document(directory / "disk.json", disk | {"broken": str(fault)})
         return
+    require_root()
+    tree = tools("bake")
     parts = {partition.name: partition for partition in table.partitions}
     disk["partitions"] = [
         {"number": p.number, "name": p.name, "type": str(p.type), "id": str(p.id), "start": p.start, "size": p.size}

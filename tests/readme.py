@@ -63,10 +63,90 @@ def render_promises() -> str:
     return "\n".join(["| | Promise | Check |", "| --- | --- | --- |", *rows])
 
 
+# What the root README promises: a sentence, the checks that prove it by opening the image, and the tests that do so
+# otherwise. tests/test_docs.py wants each check to stand here once, and each test to be there.
+BOOTED = "tests/image/boot/booting.py"
+OVERVIEW: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        "It boots closed, and whatever fails leaves forwarding refused.",
+        ("closed-first", "forwarding-off"),
+        (
+            "tests/image/boot/test_closed.py::test_no_interface_comes_up",
+            *(
+                f"{BOOTED}::test_{name}"
+                for name in ("a_killed_service_is_started_again", "without_aws_it_opens_nothing")
+            ),
+            f"{BOOTED}::test_settings_that_cannot_be_understood_open_nothing",
+        ),
+    ),
+    (
+        "Nobody logs in: no server, account, console, key or compiler.",
+        ("no-sshd", "no-console-login", "accounts-locked", "no-secrets", "no-compilers", "session-manager"),
+        (f"{BOOTED}::test_nobody_can_log_in",),
+    ),
+    (
+        "Nothing listens but the health port and the DHCP client.",
+        ("no-listeners", "nothing-else-runs"),
+        (f"{BOOTED}::test_nothing_listens_but_health_and_the_dhcp_client",),
+    ),
+    (
+        "Its root is read-only and verified; where it may write is bounded.",
+        ("verified-root", "command-line", "no-setuid", "nothing-writable", "writing-bounded", "state-bounded"),
+        (
+            "tests/image/test_disk_file.py::test_one_changed_octet_of_the_root_is_found",
+            f"{BOOTED}::test_only_the_state_outlives_a_boot",
+        ),
+    ),
+    (
+        "The engine is a user of its own with two capabilities.",
+        ("engine-confined", "kernel-settings"),
+        (f"{BOOTED}::test_the_engine_is_a_user_of_its_own_with_two_capabilities",),
+    ),
+    (
+        "It comes back: from a panic, a hang, a pulled plug; with the right time, and says why.",
+        ("comes-back", "time", "serial-console"),
+        (f"{BOOTED}::test_it_filters_again", f"{BOOTED}::test_the_time_is_amazons"),
+    ),
+    (
+        "It boots by UEFI and by BIOS, on x86_64 and arm64, and filters with the kernel's own queues.",
+        ("layout", "boots-uefi", "boots-bios", "drivers"),
+        (
+            f"{BOOTED}::test_it_filters",
+            f"{BOOTED}::test_the_kernel_itself_queues_and_spreads_flows",
+            "tests/image/boot/test_arm64.py::test_it_filters",
+        ),
+    ),
+    (
+        "What is in it is written down: lock, manifest, bill of materials; nothing is left of the build.",
+        ("locked", "manifest", "report", "sbom", "botocore", "nothing-left"),
+        ("tests/image/test_sbom.py::test_it_is_cyclonedx", f"{BOOTED}::test_it_says_what_it_is"),
+    ),
+    ("Two builds of a commit are the same, bit for bit.", ("not-newer",), ("tests/image/twice.py::differences",)),
+    ("Less than 1 GiB, and 300 MiB compressed.", ("sizes",), ()),
+)
+
+
+def render_overview() -> str:
+    """Return the root README's table of promises, each with links to what proves it."""
+    where = {promise.id: Path(inspect.getfile(promise.check)).relative_to(ROOT).as_posix() for promise in PROMISES}
+    rows = []
+    for text, checks, tests in OVERVIEW:
+        links = [f"[{check}]({where[check]})" for check in checks]
+        for test in tests:
+            path, _, name = test.partition("::")
+            links.append(f"[{name.removeprefix('test_').replace('_', ' ')}]({path})")
+        rows.append(f"| {text} | {', '.join(links)} |")
+    return "\n".join(["| Promise | Proved by |", "| --- | --- |", *rows])
+
+
 Blocks = Mapping[str, Callable[[], str]]
 
 BLOCKS: Blocks = {"reasons": render_reasons, "settings": render_settings, "preferences": render_preferences}
-GENERATED: dict[Path, Blocks] = {REFERENCE: BLOCKS, IMAGE: {"promises": render_promises}}
+GENERATED: dict[Path, Blocks] = {
+    README: {"promises": render_overview},
+    REFERENCE: BLOCKS,
+    IMAGE: {"promises": render_promises},
+}
 
 
 def render_schema() -> str:

@@ -29,6 +29,8 @@ openssl : openssl
 ssh : openssh-client
 sshd : openssh-server
 sysctl : procps
+systemd-analyze : systemd
+systemd-sysusers : systemd
 unshare : util-linux
 /etc/ssl/certs/ca-certificates.crt : ca-certificates
 /usr/include/stdio.h : libc6-dev
@@ -44,6 +46,9 @@ IMAGE_NEEDS='
 mmdebstrap : mmdebstrap
 unshare : util-linux
 /usr/share/keyrings/debian-archive-keyring.gpg : debian-archive-keyring
+'
+# To validate its template; later releases have no package of it.
+! grep -q ^VERSION_CODENAME=bookworm /etc/os-release || IMAGE_NEEDS+='packer : packer
 '
 
 fail() { # message, hint

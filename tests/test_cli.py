@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from appliance import cli, sources
+from appliance import __version__, cli, selftest, sources
 from appliance.address import parse_ipv4
-from appliance.edge import hosts
+from appliance.edge import hosts, system
 from appliance.errors import AwsError
 from appliance.policy.addresses import Answer
+from appliance.selftest import Findings
 
 VECTORS = Path(__file__).parent / "vectors/aws"
 GROUPS, INTERFACES = str(VECTORS / "groups.json"), str(VECTORS / "interfaces.json")
@@ -55,7 +56,7 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "check", "explain"))
+    assert all(verb in text for verb in ("run", "prepare", "selftest", "check", "explain", "version"))
     assert "worker" not in text
 
 
@@ -72,6 +73,47 @@ def test_run_s_help_holds_every_setting(discriminat: Discriminat) -> None:
     text = discriminat("run", "--help").out
 
     assert "[policy]\npoll_interval = 10.0" in text
+
+
+# ---- version, prepare, selftest ----
+
+
+def test_version_is_there_for_people_and_for_programs(discriminat: Discriminat) -> None:
+    """The first line is what --version says; a broken or missing manifest is no failure."""
+    text, document = discriminat("version"), discriminat("version", "--json")
+
+    assert text.status == document.status == 0
+    assert text.out.splitlines()[0] + "\n" == discriminat("--version").out
+    assert json.loads(document.out)["version"] == __version__
+
+
+@pytest.mark.parametrize("failed", [[], ["net/ipv4/ip_forward: Permission denied"]])
+def test_prepare_fails_if_a_setting_could_not_be_set(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, failed: list[str]
+) -> None:
+    """Then the unit does not start the engine, and all stays closed."""
+    monkeypatch.setattr(system, "apply_kernel_settings", lambda memory: failed)
+
+    ran = discriminat("prepare")
+
+    assert ran.status == len(failed)
+    assert ran.err.splitlines() == [f"discriminat: error: kernel setting left alone: {each}" for each in failed]
+
+
+@pytest.mark.parametrize("failure", ["", "no way"])
+def test_selftest_prints_what_it_found(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """In JSON, `passed` and the exit code agree; else a failure is an error with its hint."""
+    findings = Findings(failure, "go there" if failure else "", nft_queue=True, isn_reversed=False, seconds=0.5)
+    monkeypatch.setattr(selftest, "run_selftest", lambda: findings)
+
+    text, document = discriminat("selftest"), discriminat("selftest", "--json")
+
+    assert text.status == document.status == int(bool(failure))
+    assert json.loads(document.out)["passed"] is not bool(failure)
+    if failure:
+        assert text == (1, "", "discriminat: error: no way\ndiscriminat: hint: go there\n")
+    else:
+        assert text.out.startswith("passed: a listed name got through and another was reset, through the nft queue")
 
 
 @pytest.mark.parametrize("verb", ["check", "explain"])

@@ -14,7 +14,8 @@ import pytest
 from appliance.edge.journal import render
 from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
 from appliance.reason import REASON_TEXT, Reason
-from tests.readme import GENERATED, SCHEMA, fill, render_schema
+from image.promises import PROMISES
+from tests.readme import GENERATED, OVERVIEW, SCHEMA, fill, render_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,7 +28,7 @@ DOCUMENTS = [
 ONE_PAGE = 70  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"run", "check", "explain"}
+VERBS = {"check", "explain", "prepare", "run", "selftest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
@@ -117,6 +118,21 @@ def test_generated_parts_of_documents_are_up_to_date(document: Path) -> None:
     text = document.read_text()
 
     assert fill(text, GENERATED[document]) == text
+
+
+def test_every_check_stands_in_the_table_of_promises() -> None:
+    """README's table leaves out no check, and names none twice."""
+    named = [check for _, checks, _ in OVERVIEW for check in checks]
+
+    assert sorted(named) == sorted(promise.id for promise in PROMISES)
+
+
+@pytest.mark.parametrize("test", [test for _, _, tests in OVERVIEW for test in tests])
+def test_tests_in_the_table_of_promises_are_there(test: str) -> None:
+    """README's table names functions that can be run."""
+    path, _, name = test.partition("::")
+
+    assert f"def {name}(" in (ROOT / path).read_text()
 
 
 def test_the_schema_of_the_preferences_is_up_to_date() -> None:

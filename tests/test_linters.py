@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = [path for path in (ROOT / "tests/setup.sh", ROOT / ".ci/run") if path.exists()]
+SCRIPTS = [path for path in (ROOT / "tests/setup.sh", ROOT / "image/provision.sh", ROOT / ".ci/run") if path.exists()]
 
 
 @pytest.mark.subprocesses

@@ -64,6 +64,8 @@ def locked(image: Opened) -> Iterator[str]:
 
 def sbom(image: Opened) -> Iterator[str]:
     """Find packages that the bill of materials leaves out, or has otherwise."""
+    if not image.sbom:
+        yield "there is no bill of materials beside the image"
     components = {item.get("name"): item for item in image.sbom.get("components", [])}
     installed = {name: package.version for name, package in image.packages.items()}
     listed = {str(name): str(item.get("version")) for name, item in components.items()}

@@ -95,6 +95,16 @@ def engine_confined(image: Opened) -> Iterator[str]:
             yield f"{ENGINE} has {name}={' '.join(sorted(given - CAPABILITIES)) or 'everything'}"
 
 
+def kernel_settings(image: Opened) -> Iterator[str]:
+    """Find why conntrack and its like would keep the kernel's own sizes."""
+    unit = image.units.unit(ENGINE)
+    commands = unit.settings.get(("Service", "ExecStartPre"), []) if unit else []
+    if not any(re.fullmatch(r"\+/usr/bin/discriminat prepare", command) for command in commands):
+        yield f"{ENGINE} does not run `discriminat prepare` as root before it starts"
+    if not image.tree.has("/usr/bin/discriminat"):
+        yield "/usr/bin/discriminat is not there"
+
+
 def nothing_else_runs(image: Opened) -> Iterator[str]:
     """Find units that start at boot and that the recipe does not name, and the other way round."""
     started = image.units.started()
@@ -209,6 +219,11 @@ SERVICES = (
     ),
     Promise("forwarding-off", "The kernel forwards nothing until the engine says so.", forwarding_off),
     Promise("engine-confined", "The engine runs as a user of its own, hardened and watched.", engine_confined),
+    Promise(
+        "kernel-settings",
+        "The filter's kernel settings are sized from memory before the engine starts, and again at each start.",
+        kernel_settings,
+    ),
     Promise("nothing-else-runs", "What starts at boot is what the recipe names.", nothing_else_runs),
     Promise("no-listeners", "Nothing listens but the health port and the DHCP client.", no_listeners),
     Promise("time", "The clock follows Amazon's time service alone.", time),

@@ -161,6 +161,15 @@ BREAKS: dict[str, list[tuple[str, Break, str]]] = {
         ("one capability more", write(DROP_IN, "[Service]\nCapabilityBoundingSet=CAP_SYS_ADMIN\n"), "CAP_SYS_ADMIN"),
         ("unbounded", write(DROP_IN, "[Service]\nCapabilityBoundingSet=\n"), "everything"),
     ],
+    "kernel-settings": [
+        ("not set", write(DROP_IN, "[Service]\nExecStartPre=\n"), "discriminat prepare"),
+        (
+            "without the right to",
+            replace(f"{SYSTEMD}/discriminat.service", "=+/usr/bin/discriminat", "=/usr/bin/discriminat"),
+            "as root",
+        ),
+        ("no program", remove("/usr/bin/discriminat"), "/usr/bin/discriminat is not there"),
+    ],
     "nothing-else-runs": [
         ("a new service", pulled_in("telemetry.service", "[Service]\nExecStart=/x\n"), "telemetry.service is started"),
         ("a timer", pulled_in("apt-daily.timer", "[Timer]\nOnBootSec=1h\n"), "apt-daily.timer is started"),

@@ -2,10 +2,10 @@
 
     python -m tests.image.twice [FILE]
 
-The other machine is a Debian tree made for this, which has of this clone only its sources, packed as they are. It has no
-git, another time zone, locale, umask, home and host name, and it runs `image/provision.sh` as Packer's builder does: the
-same steps, and the same proof of the promises. Only what was downloaded for the first image is given to it, as the
-lock has the digest of each file.
+The other machine is a Debian tree made for this, which has of this clone only its sources, packed as they are. It has
+no git, another time zone, locale, umask, home and host name, and it runs `image/provision.sh` as Packer's builder does:
+the same steps, and the same proof of the promises. Only what was downloaded for the first image is given to it, as
+the lock has the digest of each file.
 """
 
 import hashlib
@@ -20,8 +20,7 @@ from pathlib import Path
 
 from image import apt, gpt
 from image.errors import ImageError
-from image.steps import CACHE
-from image.tools import BUILD, SUITE, bootstrap
+from image.tools import BUILD, CACHE, SUITE, bootstrap, remove
 from image.verify import find
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +32,7 @@ mount -t proc proc proc && mount --rbind /dev dev && mount --rbind /sys sys
 mkdir -p work && mount --bind "$2" work
 hostname elsewhere && umask 0077
 shift 2
-exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=tr_TR.UTF-8 TZ=Pacific/Chatham "$@"
+exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=C TZ=Pacific/Chatham "$@"
 """
 
 
@@ -53,15 +52,15 @@ def pack(archive: Path) -> None:
 def bake_elsewhere(work: Path, report: dict[str, object]) -> Path:
     """Bake the image of these sources on a machine of its own, and return it."""
     builder, second = BUILD / "builder", work / "second.raw"
-    shutil.rmtree(builder, ignore_errors=True)
-    bootstrap(builder, SUITE, ["apt", "ca-certificates"], [source.line() for source in apt.sources(SUITE)])
+    remove(builder)
+    bootstrap(builder, SUITE, ["apt", "ca-certificates", "mount"], [source.line() for source in apt.sources(SUITE)])
     pack(work / "sources.tar.gz")
     variables = {"ARCHIVE": "/work/sources.tar.gz", "DISK": "/work/second.raw", "PACKAGES": "/work/packages"}
     variables |= {"COMMIT": str(report["commit"]), "EPOCH": str(report["source_date_epoch"])}
     shutil.copy(ROOT / "image/provision.sh", work)
     (work / "packages").mkdir()
-    if (BUILD / CACHE).is_dir():
-        shutil.copytree(BUILD / CACHE, work / "packages", dirs_exist_ok=True)
+    if CACHE.is_dir():
+        shutil.copytree(CACHE, work / "packages", dirs_exist_ok=True)
     subprocess.run(
         [
             *("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"),
@@ -73,7 +72,7 @@ def bake_elsewhere(work: Path, report: dict[str, object]) -> Path:
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    shutil.rmtree(builder)
+    remove(builder)
     return second
 
 
@@ -94,7 +93,7 @@ def main() -> int:
     first = Path(sys.argv[1]) if len(sys.argv) > 1 else find()[0]
     report = json.loads(first.with_name(f"{first.name}.json").read_text())
     work = BUILD / "twice"
-    shutil.rmtree(work, ignore_errors=True)
+    remove(work)
     work.mkdir(parents=True)
     try:
         second = bake_elsewhere(work, report)
@@ -105,7 +104,7 @@ def main() -> int:
     digests = [hashlib.file_digest(path.open("rb"), "sha256").hexdigest() for path in (first, second)]
     print(f"{digests[0]}  first\n{digests[1]}  second: {'another' if found else 'the same, bit for bit'}")
     print("\n".join(found[:20]))
-    shutil.rmtree(work)
+    remove(work)
     return 1 if found else 0
 
 
