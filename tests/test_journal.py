@@ -121,7 +121,12 @@ def test_journal_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(b"1111\n22", b"1111\nnew\n"), (b"22", b"new\n"), (b"1111\n", b"1111\nnew\n"), (b"1111\n" + b"\0" * 100_000, b"1111\nnew\n")],
+    [
+        (b"1111\n22", b"1111\nnew\n"),
+        (b"22", b"new\n"),
+        (b"1111\n", b"1111\nnew\n"),
+        (b"1111\n" + b"\0" * 100_000, b"1111\nnew\n"),
+    ],
     ids=["half a line", "nothing whole", "whole lines", "noughts"],
 )
 def test_a_line_that_a_power_cut_left_half_is_taken_away(tmp_path: Path, before: bytes, after: bytes) -> None:
