@@ -31,6 +31,8 @@ from tests.lab.workload import Workload
 ROOT = Path(__file__).parents[3]
 FOLDER = BUILD / "image-test"
 
+pytest.register_assert_rewrite("tests.image.boot.booting")
+
 collect_ignore = ["test_arm64.py"]  # a target of its own
 
 
