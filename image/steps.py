@@ -140,7 +140,7 @@ def make_initrd(bake: Bake) -> None:
         *("--force-drivers", " ".join(initrd.force_drivers), "--omit-drivers", " ".join(initrd.omit_drivers)),
         "/work/initrd",
         dracutbasedir="/usr/lib/dracut",
-        **emulation.FOR_DRACUT[bake.order.arch.name],
+        **emulation.for_dracut(bake.order.arch, bake.work),
     )
 
 

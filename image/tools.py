@@ -138,7 +138,7 @@ def bootstrap(
             f"--include={','.join(packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--aptopt={line}" for line in apt.settings()),
-            "--skip=download/empty,essential/unlink",
+            "--skip=download/empty,essential/unlink,check/qemu",
             f'--setup-hook=mkdir -p "$1/{archives}"',
             f'--setup-hook=find {cache} -name "*.deb" -exec ln -f -t "$1/{archives}" {{}} +',
             f'--customize-hook=find "$1/{archives}" -name "*.deb" -exec ln -f -t {cache} {{}} +',

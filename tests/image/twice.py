@@ -8,7 +8,6 @@ the same steps, and the same proof of the promises. Only what was downloaded for
 the lock has the digest of each file.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,11 +19,12 @@ from pathlib import Path
 
 from image import apt, gpt
 from image.errors import ImageError
+from image.opened import Opened, file_digest
+from image.opening import PIECE, open_image
 from image.tools import BUILD, CACHE, SUITE, bootstrap, remove
-from image.verify import find
+from image.verify import MOST_SHOWN, find
 
 ROOT = Path(__file__).parents[2]
-PIECE = 1 << 20
 # In namespaces of its own, so that whatever ends it, nothing stays mounted or running.
 BUILDER = """
 mount --bind "$1" "$1" && cd "$1"
@@ -77,7 +77,7 @@ def bake_elsewhere(work: Path, report: dict[str, object]) -> Path:
 
 
 def differences(first: Path, second: Path) -> Iterator[str]:
-    """Yield what differs between two disks: their tables, or pieces of a mebibyte, by partition."""
+    """Yield where two disks differ: pieces of a mebibyte, by partition."""
     if first.stat().st_size != second.stat().st_size:
         yield f"{first.stat().st_size} octets and {second.stat().st_size}"
     partitions = gpt.read_table(first).partitions
@@ -88,8 +88,22 @@ def differences(first: Path, second: Path) -> Iterator[str]:
                 yield f"the mebibyte at octet {at}: {name}"
 
 
+def files_that_differ(first: Path, second: Path, work: Path) -> Iterator[str]:
+    """Yield the files of the two roots that differ, and in what."""
+    trees = []
+    for path, name in ((first, "1"), (second, "2")):
+        open_image(path, work / name)
+        trees.append(Opened(work / name).tree)
+    one, other = trees
+    for path in sorted(one.entries.keys() | other.entries.keys()):
+        if one.entries.get(path) != other.entries.get(path):
+            yield f"{path}: {one.entries.get(path, 'is not there')}, {other.entries.get(path, 'is not there')}"
+        elif not one.entries[path].is_link and one.octets(path) != other.octets(path):
+            yield f"{path}: its content"
+
+
 def main() -> int:
-    """Bake and compare; 0 if both are the same."""
+    """Bake and compare; 0 if both are the same. If they are not, both stay in build/twice, taken apart."""
     first = Path(sys.argv[1]) if len(sys.argv) > 1 else find()[0]
     report = json.loads(first.with_name(f"{first.name}.json").read_text())
     work = BUILD / "twice"
@@ -101,11 +115,14 @@ def main() -> int:
         print(f"twice: error: the second build ended with exit code {fault.returncode}", file=sys.stderr)
         return 1
     found = list(differences(first, second))
-    digests = [hashlib.file_digest(path.open("rb"), "sha256").hexdigest() for path in (first, second)]
-    print(f"{digests[0]}  first\n{digests[1]}  second: {'another' if found else 'the same, bit for bit'}")
-    print("\n".join(found[:20]))
-    remove(work)
-    return 1 if found else 0
+    for path, which in ((first, "first"), (second, "second")):
+        print(f"{file_digest(path)}  {which}")
+    if not found:
+        print("the same, bit for bit")
+        remove(work)
+        return 0
+    print("\n".join(["they differ:", *found[:MOST_SHOWN], *list(files_that_differ(first, second, work))[:MOST_SHOWN]]))
+    return 1
 
 
 if __name__ == "__main__":
