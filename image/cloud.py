@@ -197,4 +197,4 @@ def _attempts(fault: Exception, passing: Mapping[str, int]) -> int:
         code = fault.response["Error"].get("Code", "")
         status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return passing.get(code, ALWAYS if code in PASSING or status >= SERVER_FAULT else 1)
-    return ALWAYS if isinstance(fault, botocore.exceptions.HTTPClientError) else 1
+    return ALWAYS if isinstance(fault, botocore.exceptions.HTTPClientError | botocore.exceptions.ConnectionError) else 1

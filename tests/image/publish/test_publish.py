@@ -367,7 +367,12 @@ def test_a_dry_run_says_what_would_be_done(account: Account, bakery: Bakery) -> 
 
     id = account.images()[ARM]["ImageId"]
     assert account.said[2:5] == [f"{HOME}: {ARM} is {id} already", *(line.format(HOME) for line in LATER[:2])]
+    assert f"{LATER[2].format(HOME)}" not in account.said
     assert account.changes() == []
+
+    account.client("ssm").put_parameter(Name=PARAMETER, Value="ami-00000000", Overwrite=True)
+    account.publish(disk, **wishes)
+    assert f"{LATER[2].format(HOME)}, which is ami-00000000" in account.said
 
 
 LATER = (

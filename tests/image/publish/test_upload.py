@@ -62,6 +62,7 @@ PASSING = [
     ("PutSnapshotBlock", "RequestThrottledException", 400),
     ("PutSnapshotBlock", "InternalServerException", 500),
     ("PutSnapshotBlock", "ServiceUnavailable", 503),
+    ("PutSnapshotBlock", "SomethingNew", 502),
     ("PutSnapshotBlock", "ResourceNotFoundException", 404),  # a new snapshot that not every server knows
     ("CompleteSnapshot", "InternalServerException", 500),
 ]
@@ -311,6 +312,13 @@ def test_a_journal_keeps_what_it_is_told(tmp_path: Path) -> None:
     again = Journal(tmp_path / "journal", "a" * 64)
     assert (again.snapshot, again.attempt, again.blocks) == ("snap-1", 2, {7: "b" * 64})
     assert Journal(tmp_path / "journal", "c" * 64).snapshot == ""
+
+    text = (tmp_path / "journal").read_text()
+    (tmp_path / "journal").write_text(text + "[8, ")
+    torn = Journal(tmp_path / "journal", "a" * 64)
+    torn.note(9, "d" * 64)
+    torn.close()
+    assert Journal(tmp_path / "journal", "a" * 64).blocks == {7: "b" * 64, 9: "d" * 64}
 
     (tmp_path / "journal").write_text("{")
     assert Journal(tmp_path / "journal", "a" * 64).snapshot == ""
