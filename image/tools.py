@@ -5,6 +5,7 @@ not matter. Made by mmdebstrap under build/tools when they are first needed, ent
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from image.recipe import native
 BUILD = Path(__file__).parents[1] / "build"
 CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
+INHERITED = re.compile(r"PATH|HOME|TMPDIR|APT_CONFIG|SSL_CERT_(?:FILE|DIR)|(?:https?|ftp|no|all)_proxy", re.IGNORECASE)
 
 _COMPILER = ("dpkg-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools", "python3-wheel")
 KINDS = {
@@ -146,8 +148,18 @@ def bootstrap(
             *(suite, str(target), *sources),
         ],
         name="mmdebstrap",
-        environment={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", **(environment or {})},
+        environment=surroundings(os.environ) | dict(environment or {}),
     )
+
+
+def surroundings(machine: Mapping[str, str]) -> dict[str, str]:
+    """Return what programs that fill a tree are told of this machine: where things are, and nothing that shows in it.
+
+    Debian's scripts compile Python: without PYTHONDONTWRITEBYTECODE the compiler's own modules would be written too, by
+    whichever runs first, and by no rule.
+    """
+    kept = {name: value for name, value in machine.items() if INHERITED.fullmatch(name)}
+    return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def remove(directory: Path) -> None:
