@@ -151,7 +151,7 @@ def bootstrap(
     run(
         [
             *CONTAINED,
-            *("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--format=directory"),
+            *("mmdebstrap", "--verbose", "--mode=root", "--variant=essential", "--format=directory"),
             f"--include={','.join(packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--aptopt={line}" for line in apt.settings()),
