@@ -217,7 +217,7 @@ class Uploader:
                         future.result()
                         report()
                 except BaseException:
-                    pass
+                    stop.set()
                     pool.shutdown(cancel_futures=True)
                     raise
         except KeyboardInterrupt:
