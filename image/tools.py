@@ -41,9 +41,13 @@ FOREIGN = {"cross": "arm64"}
 GRUB = {"amd64": ("grub-common", "grub-pc-bin")}
 
 # In a mount namespace and a process namespace of its own: whatever ends the command, nothing stays mounted or running.
+# One command a line: `sh -e` goes on after `a && b` when a has failed, and would run the rest in this machine's root.
 ENTER = """
-mount --bind "$1" "$1" && cd "$1"
-mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmpfs tmp
+mount --bind "$1" "$1"
+cd "$1"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount -t tmpfs tmpfs tmp
 if [ -n "$2" ]; then mount --bind "$2" work; fi
 shift 2
 exec chroot . /usr/bin/env -i -C /work "$@"
