@@ -12,6 +12,7 @@ CONTAINED = (
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"),
 )
 LINES_TOLD = 12
+TELLING = re.compile(r"\bE: |\berror\b|\bfailed\b|\bdepends on\b", re.IGNORECASE)
 
 # What programs say when something else than the program is at fault, and what to do about it.
 FAULTS = (
@@ -61,10 +62,12 @@ def missing(program: str) -> ImageError:
 
 
 def explain(name: str, code: int, said: str) -> str:
-    """Return one sentence for what went wrong, and below it the end of what the program said."""
+    """Return one sentence for what went wrong, and below it the last telling lines of what the program said."""
     if code == 127 and (
         found := re.search(r"(?:setpriv|unshare): (?:failed to execute )?([\w.-]+): No such file", said)
     ):
         return str(missing(found[1]))
     meaning = next((text for pattern, text in FAULTS if re.search(pattern, said)), f"{name} failed, exit code {code}")
-    return "\n".join([meaning, *(f"  {line}" for line in said.strip().splitlines()[-LINES_TOLD:])])
+    lines = said.strip().splitlines()
+    telling = [line for line in lines if TELLING.search(line)] or lines
+    return "\n".join([meaning, *(f"  {line.strip()}" for line in telling[-LINES_TOLD:])])

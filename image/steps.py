@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from image import apt, disk, emulation, files, lock, manifest, package, sbom
-from image.agent import fetch_agent
+from image import agent, apt, disk, emulation, files, lock, manifest, package, sbom
 from image.errors import ImageError
 from image.order import Order
 from image.recipe import native
@@ -78,7 +77,7 @@ def make_packages(bake: Bake) -> None:
     debs, built = bake.work / "debs", bake.work / "packages"
     debs.mkdir()
     built.mkdir()
-    also = fetch_agent(bake.order, debs)
+    also = agent.fetch(bake.order, debs)
     shutil.copy(package.make_engine(bake.compiler, built, bake.order, cross=bake.foreign), debs)
     shutil.copy(package.make_whole(bake.compiler, built, bake.order, also), debs)
     package.index(debs, bake.compiler)
@@ -100,6 +99,7 @@ def make_root(bake: Bake) -> None:
                 *(f"--dpkgopt=path-include={pattern}" for pattern in recipe.include),
             ],
             environment={"SOURCE_DATE_EPOCH": bake.epoch},
+            fresh=bake.renew_lock,
         )
 
 
@@ -110,12 +110,20 @@ def compare_lock(bake: Bake) -> None:
     lock.settle(lock.path(bake.order.arch), bake.packages, renew=bake.renew_lock)
 
 
+def lock_builders(bake: Bake) -> None:
+    """Renew the locks of the tools that a machine of the image's own architecture bakes with, as Packer's is."""
+    with emulation.of(bake.order.arch, bake.sources):
+        for kind in ("bake", "engine"):
+            tools(kind, bake.sources, renew_lock=True, machine=bake.order.arch)
+
+
 def furnish_root(bake: Bake) -> None:
     """Lay our files over Debian's, switch on what runs, remove what no box needs, say what is in it."""
     bake.kernel = disk.only_kernel(bake.root)
     shutil.copyfile(bake.root / f"boot/vmlinuz-{bake.kernel}", bake.work / "vmlinuz")
     files.remove(bake.root, bake.order.recipe.remove)
     files.lay(ROOTFS, bake.root)
+    agent.enable(bake.order, bake.root)
     files.harden(bake.root)
     bake.tool("systemctl", "--root=/work/root", "preset-all")
     debian = (bake.root / "etc/debian_version").read_text(encoding="ascii").strip()
@@ -265,4 +273,4 @@ STEPS = (
     Step("BIOS boot", make_bios_boot),
     Step("measures", measure_disk),
 )
-LOCKING = STEPS[:4]  # all that is needed to renew the locks
+LOCKING = (*STEPS[:4], Step("tools of builders", lock_builders))  # what renews the locks, and bakes nothing

@@ -5,6 +5,7 @@ not matter. Made by mmdebstrap under build/tools when they are first needed, ent
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,13 @@ from pathlib import Path
 from image import apt, lock
 from image.command import CONTAINED, missing, run
 from image.errors import ImageError
-from image.recipe import native
+from image.recipe import Architecture, native
 
 BUILD = Path(__file__).parents[1] / "build"
 CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
+INHERITED = re.compile(r"PATH|HOME|TMPDIR|APT_CONFIG|SSL_CERT_(?:FILE|DIR)|(?:https?|ftp|no|all)_proxy", re.IGNORECASE)
+AGENT = "amazon-ssm-agent"  # not Debian's, and only where the recipe asks for it
 
 _COMPILER = ("dpkg-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools", "python3-wheel")
 KINDS = {
@@ -72,11 +75,20 @@ class Tree:
         return run(self.command(arguments, work, **environment), name=arguments[0])
 
 
-def tools(kind: str, sources: Sequence[apt.Source] | None = None, *, renew_lock: bool = False) -> Tree:
-    """Return a tree of one of KINDS; make it if it is not there, or not the one that its list and its lock ask for."""
-    machine = native()
+def tools(
+    kind: str,
+    sources: Sequence[apt.Source] | None = None,
+    *,
+    renew_lock: bool = False,
+    machine: Architecture | None = None,
+) -> Tree:
+    """Return a tree of one of KINDS; make it if it is not there, or not the one that its list and its lock ask for.
+
+    It is for this machine, unless another is named, of whose tools the lock is wanted.
+    """
+    machine = machine or native()
     packages = sorted({*KINDS[kind], *(GRUB.get(machine.debian, ()) if kind == "bake" else ())})
-    directory = BUILD / "tools" / kind
+    directory = BUILD / "tools" / (kind if machine == native() else f"{kind}.{machine.name}")
     locked = lock.tools_path(kind, machine) if kind in LOCKED else None
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory / "lock"):
@@ -91,6 +103,7 @@ def tools(kind: str, sources: Sequence[apt.Source] | None = None, *, renew_lock:
                 packages,
                 [source.line() for source in archives],
                 options=[f"--architectures={','.join(architectures)}"],
+                fresh=renew_lock,
             )
             (directory / "root/work").mkdir(exist_ok=True)
             if locked:
@@ -124,30 +137,46 @@ def bootstrap(
     *,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    fresh: bool = False,
 ) -> None:
-    """Make a Debian tree with mmdebstrap, from lines of sources.list; what is downloaded is kept, and used again."""
+    """Make a Debian tree with mmdebstrap, from lines of sources.list.
+
+    What is downloaded is kept, and used again unless `fresh`: apt believes a file of the right name and size, so what
+    it believed has to be compared with a lock. Our own packages are never kept.
+    """
     require_root()
     if not shutil.which("mmdebstrap"):
         raise missing("mmdebstrap")
     CACHE.mkdir(parents=True, exist_ok=True)
     cache, archives = shlex.quote(str(CACHE)), "var/cache/apt/archives"
+    debian = " ".join(['-name "*.deb"', *(f'! -name "{name}_*"' for name in (*lock.OWN, AGENT))])
     run(
         [
             *CONTAINED,
-            *("mmdebstrap", "--quiet", "--mode=root", "--variant=essential", "--format=directory"),
+            *("mmdebstrap", "--verbose", "--mode=root", "--variant=essential", "--format=directory"),
             f"--include={','.join(packages)}",
             '--aptopt=APT::Install-Recommends "false"',
             *(f"--aptopt={line}" for line in apt.settings()),
             "--skip=download/empty,essential/unlink,check/qemu",
             f'--setup-hook=mkdir -p "$1/{archives}"',
-            f'--setup-hook=find {cache} -name "*.deb" -exec ln -f -t "$1/{archives}" {{}} +',
-            f'--customize-hook=find "$1/{archives}" -name "*.deb" -exec ln -f -t {cache} {{}} +',
+            *([] if fresh else [f'--setup-hook=find {cache} {debian} -exec ln -f -t "$1/{archives}" {{}} +']),
+            f'--customize-hook=find "$1/{archives}" {debian} -exec ln -f -t {cache} {{}} +',
             *options,
             *(suite, str(target), *sources),
         ],
         name="mmdebstrap",
-        environment={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", **(environment or {})},
+        environment=surroundings(os.environ) | dict(environment or {}),
     )
+
+
+def surroundings(machine: Mapping[str, str]) -> dict[str, str]:
+    """Return what programs that fill a tree are told of this machine: where things are, and nothing that shows in it.
+
+    Debian's scripts compile Python: without PYTHONDONTWRITEBYTECODE the compiler's own modules would be written too, by
+    whichever runs first, and by no rule.
+    """
+    kept = {name: value for name, value in machine.items() if INHERITED.fullmatch(name)}
+    return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def remove(directory: Path) -> None:

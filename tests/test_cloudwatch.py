@@ -394,6 +394,25 @@ def test_the_spool_survives_a_restart(rig: Rig) -> None:
     assert rig.counts() == (3, 0, 0, 0)
 
 
+def test_the_spool_survives_a_power_cut(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts as spooled has been written to the disk, all of it, and not only handed to the kernel."""
+    synced: dict[int, int] = {}
+
+    def sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", sync)
+    rig.cloudwatch.outage = aws_refusal("ThrottlingException")
+    for line in ("one", "two"):
+        rig.put(line)
+        rig.turn()
+
+    [segment] = rig.folder.rglob("*.spool")
+    assert synced == {segment.stat().st_ino: segment.stat().st_size}
+    assert rig.counts() == (0, 0, 2, 0)
+
+
 def test_another_instances_spool_is_left_alone(rig: Rig) -> None:
     """A disk that was copied from another instance does not ship that one's lines again."""
     Spool(rig.folder / "i-2", 1000).append("flow", [LogEvent(NOON, b"theirs")])

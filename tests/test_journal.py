@@ -119,6 +119,26 @@ def test_journal_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert contents(path.parent) == {"events.json": b"3333\n", "events.json.1": b"1111\n2222\n"}
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"1111\n22", b"1111\nnew\n"),
+        (b"22", b"new\n"),
+        (b"1111\n", b"1111\nnew\n"),
+        (b"1111\n" + b"\0" * 100_000, b"1111\nnew\n"),
+    ],
+    ids=["half a line", "nothing whole", "whole lines", "noughts"],
+)
+def test_a_line_that_a_power_cut_left_half_is_taken_away(tmp_path: Path, before: bytes, after: bytes) -> None:
+    """The file holds whole lines only, and new ones do not stick to the rest."""
+    (tmp_path / "events.json").write_bytes(before)
+    journal = Journal(tmp_path / "events.json", max_octets=1_000_000, backups=1)
+
+    journal.write(b"new\n")
+
+    assert contents(tmp_path) == {"events.json": after}
+
+
 class SmallDisk:
     """`os.write` of a disk with so much room."""
 

@@ -100,7 +100,7 @@ class Segment:
 
 
 class Spool:
-    """Events on disk, oldest first, `max_octets` in all. Used by one thread; survives a restart."""
+    """Events on disk, oldest first, `max_octets` in all. Used by one thread; survives a restart and a power cut."""
 
     def __init__(self, folder: Path, max_octets: int) -> None:
         self.folder = folder
@@ -134,6 +134,8 @@ class Spool:
             self.folder.mkdir(parents=True, exist_ok=True)
             with segment.path.open("ab") as file:
                 file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):
                 os.truncate(segment.path, segment.octets)  # a full disk takes the beginning

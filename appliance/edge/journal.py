@@ -15,6 +15,8 @@ from pathlib import Path
 
 import orjson
 
+CHUNK = 65536  # octets read at once
+
 try:
     from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 except ModuleNotFoundError:  # before 3.1
@@ -115,8 +117,11 @@ class Journal:
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self._size = os.fstat(self._file).st_size
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        size = os.fstat(self._file).st_size
+        self._size = _whole_lines(self._file, size)
+        if self._size < size:  # the power went in the middle of a write
+            os.ftruncate(self._file, self._size)
 
     def _append(self, lines: bytes) -> None:
         rest = memoryview(lines)
@@ -141,3 +146,14 @@ class Journal:
 
     def _backup(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def _whole_lines(file: int, size: int) -> int:
+    """Return the octets of a file of `size` up to the end of its last whole line."""
+    while size:
+        start = max(0, size - CHUNK)
+        end = os.pread(file, size - start, start).rfind(b"\n")
+        if end >= 0:
+            return start + end + 1
+        size = start
+    return 0

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image import package, recipe
-from image.agent import fetch_agent
+from image import agent, package, recipe
 from image.errors import ImageError
 from image.order import ROOT, Order, Revision
 from image.package import Control
@@ -104,7 +103,7 @@ def with_agent(packages: dict[str, str], digests: dict[str, str]) -> Order:
 def test_agent_is_refused(packages: dict[str, str], digests: dict[str, str], said: str, beside_recipe: Path) -> None:
     """A wrong file is never installed."""
     with pytest.raises(ImageError, match=said):
-        fetch_agent(with_agent(packages, digests), beside_recipe)
+        agent.fetch(with_agent(packages, digests), beside_recipe)
 
 
 def test_agent_is_taken(beside_recipe: Path) -> None:
@@ -113,11 +112,11 @@ def test_agent_is_taken(beside_recipe: Path) -> None:
 
     asked = with_agent({"arm64": "agent.deb"}, {"arm64": DIGEST})
 
-    assert fetch_agent(asked, beside_recipe / "debs") == ("amazon-ssm-agent",)
+    assert agent.fetch(asked, beside_recipe / "debs") == ("amazon-ssm-agent",)
     assert [path.read_bytes() for path in (beside_recipe / "debs").iterdir()] == [b"agent"]
 
 
 def test_no_agent_by_default(tmp_path: Path) -> None:
     """It is an option."""
-    assert fetch_agent(ORDER, tmp_path) == ()
+    assert agent.fetch(ORDER, tmp_path) == ()
     assert list(tmp_path.iterdir()) == []

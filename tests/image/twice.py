@@ -32,7 +32,7 @@ mount -t proc proc proc && mount --rbind /dev dev && mount --rbind /sys sys
 mkdir -p work && mount --bind "$2" work
 hostname elsewhere && umask 0077
 shift 2
-exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=C TZ=Pacific/Chatham "$@"
+exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=C PYTHONHASHSEED=7 TZ=Pacific/Chatham "$@"
 """
 
 

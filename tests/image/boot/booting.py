@@ -8,19 +8,18 @@ import errno
 import json
 import select
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from appliance.edge.system import kernel_settings
 from tests.demo.scenarios import API, scenarios
-from tests.demo.stage import Stage
+from tests.demo.stage import Outcome
 from tests.image.boot import probes
 from tests.image.boot.accelerator import Accelerator
 from tests.image.boot.guest import SERVICE, SETTINGS, Guest
-from tests.image.boot.machine import Firmware
 from tests.image.boot.network import Network
 from tests.image.boot.report import KVM_MOST, REPORT, Boot
 from tests.lab.appliance import HEALTH_PORT, Event
@@ -37,27 +36,6 @@ SILENCE = 1.0  # seconds without an answer from any port
 COMMON_PORTS = (*range(1, 1025), HEALTH_PORT, 2049, 2375, 3000, 3306, 4505, 5000, 5355, 8000, 8080, 8443, 9090, 9100)
 
 
-class Story:
-    """What the parts share."""
-
-    firmware: ClassVar[Firmware]
-
-    @pytest.fixture(scope="class")
-    def guest(self, machine_room: Callable[[str, Firmware], Guest]) -> Guest:
-        """The machine in the place of the lab's appliance, off."""
-        return machine_room(str(self.firmware), self.firmware)
-
-    @pytest.fixture(scope="class")
-    def stage(self, lab: Lab, guest: Guest) -> Iterator[Stage]:
-        """The demo's servers, groups and workloads around the machine, which filters."""
-        return Stage.set_up(lab)
-
-    @pytest.fixture(scope="class")
-    def web(self, stage: Stage) -> Workload:
-        """A client with listed names."""
-        return stage.workloads["web"]
-
-
 def works(web: Workload) -> bool:
     """Whether a listed name is reached."""
     return web.curl(f"https://{API}/").ok
@@ -65,7 +43,7 @@ def works(web: Workload) -> bool:
 
 def measure(guest: Guest, web: Workload, accelerator: Accelerator) -> Boot:
     """Report a boot that has just come to its end; where times mean something they are bounded."""
-    took = guest.machine.age
+    took = guest.healthy_after
     assert works(web)
     boot = Boot(
         name=f"{guest.machine.name}, boot {guest.machine.boots}",
@@ -79,7 +57,7 @@ def measure(guest: Guest, web: Workload, accelerator: Accelerator) -> Boot:
     return boot
 
 
-class FirstBoot(Story):
+class FirstBoot:
     """A disk as it was made."""
 
     def test_it_filters(self, guest: Guest, web: Workload, network: Network, accelerator: Accelerator) -> None:
@@ -89,17 +67,13 @@ class FirstBoot(Story):
         assert guest.details()["instance"] == guest.instance
 
     @pytest.mark.parametrize("title", TITLES)
-    def test_scenario(self, lab: Lab, stage: Stage, title: str) -> None:
+    def test_scenario(self, played: dict[str, Outcome], title: str) -> None:
         """Client, log and server agree with what the demo's scenario says, as in the lab."""
-        [scenario] = [each for each in scenarios(lambda: lab.internet.authority.bundle) if each.title == title]
+        assert wait_until(lambda: played[title].faults == []), played[title].faults
 
-        outcome = stage.play(scenario)
-
-        assert wait_until(lambda: outcome.faults == []), outcome.faults
-
-    def test_cloudwatch_has_the_log_of_the_disk(self, guest: Guest, stage: Stage) -> None:
+    def test_cloudwatch_has_the_log_of_the_disk(self, guest: Guest, played: dict[str, Outcome]) -> None:
         """Two lines of the first connection, those of the scenarios, and no other."""
-        expected = [event for outcome in stage.outcomes for event in outcome.events]
+        expected = [event for outcome in played.values() for event in outcome.events]
         assert guest.flow_events()[2:] == expected
 
         assert wait_until(lambda: guest.shipped("flow") == in_order(guest.flow_events()), SLOW)
@@ -205,21 +179,23 @@ class FirstBoot(Story):
         assert "Traceback" not in guest.said()
 
 
-class PowerCut(Story):
+class PowerCut:
     """The same disk after its power was pulled."""
-
-    @pytest.fixture(scope="class")
-    def waiting(self) -> list[Event]:
-        """Flow events that were on the disk when the power went."""
-        return []
 
     def test_power_is_pulled_while_logs_wait(self, lab: Lab, guest: Guest, web: Workload, waiting: list[Event]) -> None:
         """CloudWatch takes nothing, so the last lines are on the disk alone."""
         with lab.trouble("logs", "refuse"):
+            before = len(guest.flow_events())
             assert works(web)
-            assert wait_until(lambda: guest.details()["logs"]["cloudwatch"]["spooled"] > 0, SLOW)
-            waiting += guest.flow_events()
-            assert waiting[-1] not in guest.shipped("flow")
+            assert wait_until(lambda: len(guest.flow_events()) == before + 2, SLOW)
+            waiting += guest.flow_events()[before:]
+
+            def spooled() -> bool:
+                shipping = guest.details()["logs"]["cloudwatch"]
+                return shipping["spooled"] >= len(waiting) and shipping["queued"] == 0
+
+            assert wait_until(spooled, SLOW), guest.details()
+            assert not [event for event in waiting if event in guest.shipped("flow")]
             guest.kill()
             assert not works(web)
 
@@ -233,13 +209,12 @@ class PowerCut(Story):
         assert server.received() == b""
 
     def test_what_waited_arrives(self, guest: Guest, waiting: list[Event]) -> None:
-        """Nothing that was written before the cut is lost."""
+        """Nothing that was in the spool before the cut is lost."""
         assert waiting
-        assert guest.flow_events()[: len(waiting)] == waiting
         assert wait_until(lambda: all(event in guest.shipped("flow") for event in waiting), SLOW)
 
 
-class Closed(Story):
+class Closed:
     """Whatever fails on a running machine."""
 
     def test_a_killed_service_is_started_again(self, lab: Lab, guest: Guest, web: Workload) -> None:
@@ -276,7 +251,7 @@ class Closed(Story):
 
             def refused() -> bool:
                 status, body = guest.health()
-                return status == 503 and "aws_failure" in body and bool(guest.details()["aws_failure"])
+                return status == HTTPStatus.SERVICE_UNAVAILABLE and bool(json.loads(body)["aws_failure"])
 
             assert wait_until(refused, SLOW), guest.machine.tail()
             assert_closed(lab, web)

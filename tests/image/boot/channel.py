@@ -96,10 +96,13 @@ class Channel:
 
 def connect(path: Path) -> socket.socket:
     """Return a connection to a Unix socket, however long its path is."""
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         stream.connect(f"/proc/self/fd/{folder}/{path.name}")
+    except OSError:
+        stream.close()
+        raise
     finally:
         os.close(folder)
     return stream

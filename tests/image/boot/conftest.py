@@ -14,18 +14,24 @@ import pytest
 
 from image.errors import ImageError
 from image.tools import BUILD, Tree, tools
+from tests.demo.scenarios import scenarios
+from tests.demo.stage import Outcome, Stage
 from tests.image.boot.accelerator import Accelerator, choose
 from tests.image.boot.guest import Guest
 from tests.image.boot.machine import Firmware, Machine, Model
 from tests.image.boot.network import Network
 from tests.image.boot.report import REPORT
 from tests.lab import enclosure
+from tests.lab.appliance import Event
 from tests.lab.conftest import OBSTACLE, pytest_configure  # noqa: F401 -- enters the enclosure
 from tests.lab.lab import Lab
 from tests.lab.namespaces import Namespace
+from tests.lab.workload import Workload
 
 ROOT = Path(__file__).parents[3]
 FOLDER = BUILD / "image-test"
+
+pytest.register_assert_rewrite("tests.image.boot.booting")
 
 collect_ignore = ["test_arm64.py"]  # a target of its own
 
@@ -123,3 +129,34 @@ def machine_room(
     yield put
     for each in guests:
         each.close()
+
+
+@pytest.fixture(scope="class")
+def guest(request: pytest.FixtureRequest, machine_room: Callable[[str, Firmware], Guest]) -> Guest:
+    """The machine of a test class, which says under which firmware."""
+    firmware: Firmware = request.cls.firmware
+    return machine_room(str(firmware), firmware)
+
+
+@pytest.fixture(scope="class")
+def stage(lab: Lab, guest: Guest) -> Stage:
+    """The demo's servers, groups and workloads around the machine, which filters."""
+    return Stage.set_up(lab)
+
+
+@pytest.fixture(scope="class")
+def web(stage: Stage) -> Workload:
+    """A client with listed names."""
+    return stage.workloads["web"]
+
+
+@pytest.fixture(scope="class")
+def played(lab: Lab, stage: Stage) -> dict[str, Outcome]:
+    """What came of each of the demo's scenarios, by its title and in their order."""
+    return {each.title: stage.play(each) for each in scenarios(lambda: lab.internet.authority.bundle)}
+
+
+@pytest.fixture(scope="class")
+def waiting() -> list[Event]:
+    """Flow events that were in the spool when the power went."""
+    return []

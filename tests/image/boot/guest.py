@@ -39,6 +39,7 @@ class Guest(Appliance):
         self.public, self.instance, self.region = old.public, old.instance, old.region
         self.machine = machine
         self.patience = patience
+        self.healthy_after = 0.0  # seconds from power on
         self._lab = lab
         self._lines: dict[str, list[Event]] = {}
         self._octets: dict[str, int] = {}
@@ -73,6 +74,8 @@ class Guest(Appliance):
         self.machine.power_on(told)
         if wait:
             self.wait_healthy()
+            self.healthy_after = self.machine.age
+            self.wait_channel()
         return self
 
     def kill(self) -> None:

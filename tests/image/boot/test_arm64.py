@@ -23,7 +23,8 @@ PATIENCE = 900.0  # seconds until healthy
 
 class TestArm64:
     @pytest.fixture(scope="class")
-    def guest(self, lab: Lab, tree: Tree, network: Network) -> Iterator[Guest]:
+    @classmethod
+    def guest(cls, lab: Lab, tree: Tree, network: Network) -> Iterator[Guest]:
         """The machine in the place of the lab's appliance, off."""
         REPORT.accelerator = f"{EMULATED.name}: {EMULATED.reason}"
         model = Model.of(ARCHITECTURE, Firmware.UEFI, EMULATED.name)
@@ -33,11 +34,6 @@ class TestArm64:
         guest = Guest(lab, machine, patience=PATIENCE)
         yield guest
         guest.close()
-
-    @pytest.fixture(scope="class")
-    def stage(self, lab: Lab, guest: Guest) -> Stage:
-        """The demo's servers, groups and workloads around the machine, which filters."""
-        return Stage.set_up(lab)
 
     def test_it_filters(self, lab: Lab, guest: Guest, stage: Stage) -> None:
         """A listed name passes, another one is reset, and both are logged."""
