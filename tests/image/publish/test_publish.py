@@ -129,6 +129,19 @@ def test_a_region_that_fails_stops_no_other(account: Account, bakery: Bakery) ->
     assert account.changes() == ["CopyImage", "PutParameter"]
 
 
+def test_a_region_that_does_not_answer_stops_no_other(account: Account, bakery: Bakery) -> None:
+    """Not even when it is asked for its settings, before anything else."""
+    for operation in ("GetEbsEncryptionByDefault", "DescribeImages", "CopyImage"):
+        account.fail("ec2", operation, code="InternalError", status=500, region=OTHER)
+
+    assert account.publish(bakery.bake(), copy_to=(OTHER, THIRD), share=(STRANGER,)) == 1
+
+    for region in (HOME, THIRD):
+        assert account.may_launch(account.images(region)[ARM]["ImageId"], region) == [{"UserId": STRANGER}]
+    assert any("going on without this region's settings" in line for line in account.said)
+    assert any(line.startswith(f"missing: {ARM} in {OTHER}") for line in account.said)
+
+
 def test_a_copy_is_waited_for(account: Account, bakery: Bakery) -> None:
     """It is shared when AWS says that it is available, and not before."""
 
