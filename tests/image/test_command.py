@@ -28,7 +28,7 @@ def test_fault_is_told_in_a_sentence(said: str, told: str) -> None:
     first, *rest = explain("mke2fs", 3, said).splitlines()
 
     assert told in first
-    assert rest == [f"  {line}" for line in said.splitlines()]
+    assert rest == [f"  {line.strip()}" for line in said.splitlines()]
 
 
 def test_the_end_of_a_long_complaint() -> None:
