@@ -5,6 +5,7 @@ not matter. Made by mmdebstrap under build/tools when they are first needed, ent
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ BUILD = Path(__file__).parents[1] / "build"
 CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
 MOUNTS = Path("/proc/self/mountinfo")
+INHERITED = re.compile(r"PATH|HOME|TMPDIR|APT_CONFIG|SSL_CERT_(?:FILE|DIR)|(?:https?|ftp|no|all)_proxy", re.IGNORECASE)
 AGENT = "amazon-ssm-agent"  # not Debian's, and only where the recipe asks for it
 
 _COMPILER = ("dpkg-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools", "python3-wheel")
@@ -40,9 +42,13 @@ FOREIGN = {"cross": "arm64"}
 GRUB = {"amd64": ("grub-common", "grub-pc-bin")}
 
 # In a mount namespace and a process namespace of its own: whatever ends the command, nothing stays mounted or running.
+# One command a line: `sh -e` goes on after `a && b` when a has failed, and would run the rest in this machine's root.
 ENTER = """
-mount --bind "$1" "$1" && cd "$1"
-mount -t proc proc proc && mount --rbind /dev dev && mount -t tmpfs tmpfs tmp
+mount --bind "$1" "$1"
+cd "$1"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount -t tmpfs tmpfs tmp
 if [ -n "$2" ]; then mount --bind "$2" work; fi
 shift 2
 exec chroot . /usr/bin/env -i -C /work "$@"
@@ -164,8 +170,18 @@ def bootstrap(
             *(suite, str(target), *sources),
         ],
         name="mmdebstrap",
-        environment={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", **(environment or {})},
+        environment=surroundings(os.environ) | dict(environment or {}),
     )
+
+
+def surroundings(machine: Mapping[str, str]) -> dict[str, str]:
+    """Return what programs that fill a tree are told of this machine: where things are, and nothing that shows in it.
+
+    Debian's scripts compile Python: without PYTHONDONTWRITEBYTECODE the compiler's own modules would be written too, by
+    whichever runs first, and by no rule.
+    """
+    kept = {name: value for name, value in machine.items() if INHERITED.fullmatch(name)}
+    return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def remove(directory: Path) -> None:

@@ -72,6 +72,8 @@ def put(directory: Path, path: str, content: str | bytes, mode: int = 0o644) -> 
     """Write a file of the image, with the directories above it."""
     place = directory / path.lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
+    assert place.parent.resolve().is_relative_to(directory.resolve()), f"{path} leads out of the image"
+    place.unlink(missing_ok=True)  # it may be a link to elsewhere, such as a mask
     place.write_bytes(content.encode() if isinstance(content, str) else content)
     place.chmod(mode)
     return place

@@ -27,12 +27,17 @@ from image.verify import MOST_SHOWN, find
 ROOT = Path(__file__).parents[2]
 # In namespaces of its own, so that whatever ends it, nothing stays mounted or running.
 BUILDER = """
-mount --bind "$1" "$1" && cd "$1"
-mount -t proc proc proc && mount --rbind /dev dev && mount --rbind /sys sys
-mkdir -p work && mount --bind "$2" work
-hostname elsewhere && umask 0077
+mount --bind "$1" "$1"
+cd "$1"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount --rbind /sys sys
+mkdir -p work
+mount --bind "$2" work
+hostname elsewhere
+umask 0077
 shift 2
-exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=C TZ=Pacific/Chatham "$@"
+exec chroot . /usr/bin/env -i HOME=/nonexistent LANG=C PYTHONHASHSEED=7 TZ=Pacific/Chatham "$@"
 """
 
 
