@@ -57,6 +57,7 @@ def measure(guest: Guest, web: Workload, accelerator: Accelerator) -> Boot:
     return boot
 
 
+@pytest.mark.usefixtures("stage")
 class FirstBoot:
     """A disk as it was made."""
 
@@ -179,6 +180,7 @@ class FirstBoot:
         assert "Traceback" not in guest.said()
 
 
+@pytest.mark.usefixtures("stage")
 class PowerCut:
     """The same disk after its power was pulled."""
 
@@ -214,6 +216,7 @@ class PowerCut:
         assert wait_until(lambda: all(event in guest.shipped("flow") for event in waiting), SLOW)
 
 
+@pytest.mark.usefixtures("stage")
 class Closed:
     """Whatever fails on a running machine."""
 
