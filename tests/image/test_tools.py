@@ -182,13 +182,14 @@ def test_a_tree_is_not_entered_by_halves(script: str) -> None:
 @pytest.mark.subprocesses
 def test_what_cannot_be_mounted_is_not_entered(tmp_path: Path) -> None:
     """Whoever may not mount gets an error, and the command does not run anywhere."""
-    (tmp_path / "root").mkdir()
+    place = tmp_path / "place"
+    (place / "root").mkdir(parents=True)
 
     done = subprocess.run(
-        ["/bin/sh", "-euc", tools.ENTER, "enter", tmp_path / "root", "", "touch", tmp_path / "ran"],
-        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False, cwd=tmp_path,
+        ["/bin/sh", "-euc", tools.ENTER, "enter", place / "root", "", "touch", place / "ran"],
+        env={"PATH": str(place)}, capture_output=True, text=True, check=False, cwd=place,
     )  # fmt: skip
 
     assert done.returncode == 127
     assert done.stderr.count("not found") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
+    assert sorted(path.name for path in place.iterdir()) == ["root"]
