@@ -28,7 +28,7 @@ def test_fault_is_told_in_a_sentence(said: str, told: str) -> None:
     first, *rest = explain("mke2fs", 3, said).splitlines()
 
     assert told in first
-    assert rest == [f"  {line}" for line in said.splitlines()]
+    assert rest == [f"  {line.strip()}" for line in said.splitlines()]
 
 
 def test_the_end_of_a_long_complaint() -> None:
@@ -37,6 +37,13 @@ def test_the_end_of_a_long_complaint() -> None:
 
     assert len(lines) == 13
     assert lines[-1] == "  99"
+
+
+def test_what_tells_nothing_is_left_out() -> None:
+    """Cleaning up says much after the error."""
+    said = "Unpacking x\nE: x is broken\nI: cleaning up\n y depends on x; however:\nI: done"
+
+    assert explain("apt", 1, said).splitlines()[1:] == ["  E: x is broken", "  y depends on x; however:"]
 
 
 @pytest.mark.subprocesses
