@@ -6,6 +6,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from image.errors import ImageError
+
 LEFT_BEHIND = {"__pycache__"}  # by a program that ran in the source
 LEFT_BEHIND_SUFFIXES = {".pyc", ".so"}
 NOLOGIN = "/usr/sbin/nologin"
@@ -21,6 +23,8 @@ def lay(source: Path, target: Path) -> None:
         target.unlink(missing_ok=True)
         target.symlink_to(source.readlink())
     elif source.is_dir():
+        if target.is_symlink():
+            raise ImageError(f"{target} is a link: lay files where it leads to")
         target.mkdir(exist_ok=True)
         for path in sorted(source.iterdir()):
             lay(path, target / path.name)
@@ -48,9 +52,11 @@ def backdate(directory: Path, epoch: int) -> None:
 
 
 def remove(root: Path, patterns: tuple[str, ...]) -> None:
-    """Remove what matches a pattern relative to `root`."""
+    """Remove what matches a pattern relative to `root`, and nothing that a link or `..` leads to."""
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
+            if ".." in path.parts or not path.parent.resolve().is_relative_to(root.resolve()):
+                raise ImageError(f"{pattern} leads out of the tree, to {path.resolve()}: see `remove` in recipe.toml")
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -20,6 +20,7 @@ from image.recipe import Architecture, native
 BUILD = Path(__file__).parents[1] / "build"
 CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
+MOUNTS = Path("/proc/self/mountinfo")
 INHERITED = re.compile(r"PATH|HOME|TMPDIR|APT_CONFIG|SSL_CERT_(?:FILE|DIR)|(?:https?|ftp|no|all)_proxy", re.IGNORECASE)
 AGENT = "amazon-ssm-agent"  # not Debian's, and only where the recipe asks for it
 
@@ -184,13 +185,16 @@ def surroundings(machine: Mapping[str, str]) -> dict[str, str]:
 
 
 def remove(directory: Path) -> None:
-    """Remove a tree, unless something is mounted in it: what is removed then would be this machine's."""
-    inside = f"{directory.resolve()}/"
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        if (place := line.split()[4]).startswith(inside):
-            raise ImageError(f"{place} is a mount, which no build leaves behind: unmount it")
-    if directory.exists():
-        shutil.rmtree(directory)
+    """Remove a tree of a build; one in which something is mounted is left alone, as that would be this machine's."""
+    place = directory.resolve()
+    if BUILD.resolve() not in place.parents:
+        raise ImageError(f"{place} is no tree of a build, and is left alone")
+    for line in MOUNTS.read_text(encoding="utf-8").splitlines():
+        mount = line.split()[4].replace("\\040", " ")
+        if Path(mount).is_relative_to(place):
+            raise ImageError(f"{mount} is a mount, which no build leaves behind: unmount it")
+    if place.exists():
+        shutil.rmtree(place)
 
 
 @contextlib.contextmanager

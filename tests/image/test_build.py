@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from image import __main__ as program
-from image import build, order, steps
+from image import build, order, steps, tools
 from image.build import BESIDE
 from image.errors import ImageError
 from image.order import Order, Revision
@@ -24,7 +24,8 @@ ENGINE = "discriminat_1.2.3_amd64.deb"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """build/, of a machine where everybody may bake."""
-    monkeypatch.setattr(build, "BUILD", tmp_path / "build")
+    for module in (build, tools):
+        monkeypatch.setattr(module, "BUILD", tmp_path / "build")
     monkeypatch.setattr(build, "require_root", lambda: None)
     return tmp_path / "build"
 

@@ -39,6 +39,13 @@ def test_the_end_of_a_long_complaint() -> None:
     assert lines[-1] == "  99"
 
 
+def test_what_tells_nothing_is_left_out() -> None:
+    """Cleaning up says much after the error."""
+    said = "Unpacking x\nE: x is broken\nI: cleaning up\n y depends on x; however:\nI: done"
+
+    assert explain("apt", 1, said).splitlines()[1:] == ["  E: x is broken", "  y depends on x; however:"]
+
+
 @pytest.mark.subprocesses
 def test_missing_program_is_named() -> None:
     """With what installs it."""

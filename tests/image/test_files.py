@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from image import files
+from image.errors import ImageError
 
 EPOCH = 1_700_000_000
 
@@ -63,6 +64,16 @@ def test_a_link_is_laid_as_a_link_and_never_followed(tmp_path: Path) -> None:
     assert (target / "masked").readlink() == Path("/dev/null")
 
 
+def test_a_directory_is_not_laid_through_a_link(tmp_path: Path) -> None:
+    """A link of the tree may lead out of it."""
+    (tmp_path / "source/var").mkdir(parents=True)
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target/var").symlink_to(tmp_path)
+
+    with pytest.raises(ImageError, match="/target/var is a link: lay files where it leads to"):
+        files.lay(tmp_path / "source", tmp_path / "target")
+
+
 def test_nothing_is_newer_than_the_commit(tmp_path: Path) -> None:
     """What is older stays, also of a link."""
     for name, changed in (("old", EPOCH - 5), ("new", EPOCH + 5)):
@@ -87,6 +98,11 @@ def test_what_matches_is_removed(tmp_path: Path) -> None:
     (elsewhere / "kept").touch()
 
     files.remove(root, ("var/log/*", "etc/nothing"))
+
+    (root / "way").symlink_to(elsewhere)
+    for pattern in ("way/*", "../elsewhere/*", "../elsewhere", "var/..", ".."):
+        with pytest.raises(ImageError, match="leads out of the tree"):
+            files.remove(root, (pattern,))
 
     assert list((root / "var/log").iterdir()) == []
     assert (root / "var/lib").is_dir()
