@@ -94,14 +94,19 @@ image-check: setup ## prove each promise of the image in build/, without booting
 	@$(PYTHON) -m image check $(ARGS)
 	@$(PYTHON) -m pytest -q tests/image/test_disk_file.py
 
+# Debian 13's QEMU, before the tests enter an enclosure without Internet.
+QEMU := $(PYTHON) -c 'from image.tools import tools; tools("boot"), tools("bake")'
+
 .PHONY: image-test
 image-test: setup ## boot the image in build/ beside the lab, by UEFI and by BIOS, and filter through it; as root
 	@tests/setup.sh packages image
+	@$(QEMU)
 	@$(PYTHON) -m pytest -v tests/image/boot $(ARGS)
 
 .PHONY: image-test-arm64
 image-test-arm64: setup ## the same for the arm64 image, emulated: it boots and filters
 	@tests/setup.sh packages image
+	@$(QEMU)
 	@$(PYTHON) -m pytest -v tests/image/boot/test_arm64.py $(ARGS)
 
 .PHONY: image-twice
