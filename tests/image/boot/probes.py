@@ -25,6 +25,8 @@ for protocol in ("tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "ra
     for line in path.read_text().splitlines()[1:] if path.exists() else ():
         _, local, remote, state, *_ = line.split()
         host, port = local.split(":")
+        if protocol.startswith("raw") and int(port, 16) == socket.IPPROTO_RAW:
+            continue  # for sending only
         # 0A is LISTEN; of the others only what has a peer is closed to strangers
         if state == "0A" or (not protocol.startswith("tcp") and remote.endswith(":0000")):
             found.append(f"{protocol} {address(host)} {int(port, 16)}")
@@ -76,4 +78,11 @@ for link in glob.glob("/proc/[0-9]*/fd/*"):
     except OSError:
         continue
 print(json.dumps(found))
+"""
+
+# Files of a process whose names begin so.
+HELD = """
+import glob, json, os, sys
+held = [os.readlink(link) for link in glob.glob(f"/proc/{sys.argv[1]}/fd/*")]
+print(json.dumps([each for each in held if each.startswith(sys.argv[2])]))
 """
