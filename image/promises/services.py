@@ -164,8 +164,7 @@ def comes_back(image: Opened) -> Iterator[str]:
         for entry in image.tree.under("/etc/modules-load.d", "/usr/lib/modules-load.d")
         for line in image.tree.text(entry.path).splitlines()
     ]
-    early = any("softdog.ko" in path for path in image.disk.get("initrd", []))
-    if "softdog" not in modules and not early:
+    if "softdog" not in modules:
         yield "softdog is not loaded at boot: EC2 has no watchdog of its own"
 
 

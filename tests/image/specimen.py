@@ -22,7 +22,7 @@ DIGEST = "5" * 64
 ROOTHASH = "ab" * 32
 KERNEL_OF = read_recipe().kernel
 COMMAND_LINE = " ".join([f"roothash={ROOTHASH}", *KERNEL_OF.command_line, *KERNEL_OF.console["x86_64"]])
-INITRD = [f"usr/lib/modules/{KERNEL}/kernel/{name}.ko.xz" for name in ("erofs", "dm-verity", "softdog")]
+INITRD = [f"usr/lib/modules/{KERNEL}/kernel/{name}.ko.xz" for name in ("erofs", "dm-verity")]
 LOCK = {"chrony": ("4.6.1-3", DIGEST), "libc6": ("2.41-12", DIGEST)}
 WANTED = Wanted(
     lock=LOCK,
