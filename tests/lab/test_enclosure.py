@@ -92,7 +92,9 @@ def test_processes_left_behind_end_with_the_command() -> None:
 def test_signals_reach_the_command(number: signal.Signals) -> None:
     """The command may tidy up when the outer process is asked to end."""
     script = f"trap 'echo told; exit 3' {number.name.removeprefix('SIG')}; echo ready; while :; do sleep 0.01; done"
-    with subprocess.Popen([*ENTER, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as outer:
+    # What a shell starts in the background is deaf to some of them, and so is all that it starts.
+    hearing = ["env", f"--default-signal={number.name.removeprefix('SIG')}"]
+    with subprocess.Popen([*hearing, *ENTER, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as outer:
         assert outer.stdout is not None
         assert outer.stdout.readline() == "ready\n"
         outer.send_signal(number)
