@@ -43,6 +43,7 @@ class TestWithoutItsFirewall:
             return "No jobs" in guest.run("systemctl", "list-jobs").out
 
         assert wait_until(settled, START), guest.machine.tail()
+        guest.run("udevadm", "settle", timeout=START)
         assert guest.property("ActiveState", FIREWALL) == "failed"
         assert guest.property("ActiveState", "systemd-networkd.service") != "active"
         assert guest.property("ActiveState") != "active"
@@ -73,24 +74,16 @@ class TestTampered:
         return guest
 
     def test_it_does_not_filter(self, lab: Lab, guest: Guest, web: Workload) -> None:
-        """The kernel does not read what is not as it was built; nothing is forwarded, and the console says why."""
+        """The kernel reads nothing that is not as it was built: it says so, stops, and starts again, and so on."""
         guest.start(wait=False)
 
-        def noticed() -> bool:
-            return "verity" in guest.said() and "is corrupted" in guest.said()
-
-        assert wait_until(noticed, START), guest.machine.tail()
-        assert wait_until(lambda: tried(guest), START), guest.machine.tail()
-        assert guest.health()[0] != 200
-        assert_closed(lab, web)
+        assert wait_until(lambda: not guest.machine.is_on, START), guest.machine.tail()  # QEMU ends at a restart
+        said = guest.said()
+        assert "device-mapper: verity:" in said
+        assert "Kernel panic - not syncing: dm-verity device corrupted" in said
+        assert "Rebooting in 10 seconds" in said
+        assert "the policy is in force" not in said
         assert not web.curl(f"https://{API}/").ok
-
-
-def tried(guest: Guest) -> bool:
-    """Whether the engine was started more than once, or the machine has given up."""
-    if not guest.machine.is_on:
-        return True
-    return guest.channel.wait_ready(0) and int(guest.property("NRestarts")) > 1
 
 
 def place_of(path: str, image: Path, start: int) -> int:
