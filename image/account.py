@@ -6,6 +6,7 @@ from typing import Final
 
 from image.ami import blocked
 from image.cloud import Patience, Region
+from image.ebs import Say
 from image.errors import ImageError
 from image.publish import Wishes
 
@@ -13,8 +14,10 @@ BRIEF: Final = 4  # attempts: a region that does not exist should not take minut
 ENABLED: Final = {"opt-in-not-required", "opted-in"}
 
 
-def require_account(regions: Mapping[str, Region], wishes: Wishes) -> str:
+def require_account(regions: Mapping[str, Region], wishes: Wishes, say: Say) -> str:
     """Return the id of the account.
+
+    A region to copy to that does not answer stops nothing: what it would have said, AWS says again when it comes to it.
 
     Args:
         regions: by name, home first.
@@ -34,7 +37,12 @@ def require_account(regions: Mapping[str, Region], wishes: Wishes) -> str:
         elif states[name] not in ENABLED:
             problems.append(f"{name} is not enabled for this account: aws account enable-region --region-name {name}")
         else:
-            problems += _forbidden(region, wishes, brief)
+            try:
+                problems += _forbidden(region, wishes, brief)
+            except ImageError as fault:
+                if region is home:
+                    raise
+                say(f"{fault}; going on without this region's settings")
     if problems:
         raise ImageError("\n".join(problems))
     return account

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from image import recipe
 from image.errors import ImageError
+from image.lock import AGENT
 from image.order import Order
-from image.tools import AGENT
 
 PRESET = Path(f"usr/lib/systemd/system-preset/00-{AGENT}.preset")  # read before the one that disables the rest
 

@@ -21,6 +21,9 @@ from botocore.config import Config
 from image.errors import ImageError
 
 CONNECTIONS: Final = 16  # for each client: as many as there are workers, at most
+CONNECT: Final = 10  # seconds
+ANSWER: Final = 60  # seconds
+MAKING: Final = threading.Lock()
 FIRST_WAIT: Final = 0.25  # seconds before the second attempt; doubled for each one after it
 SERVER_FAULT: Final = 500  # HTTP status, and all above
 ALWAYS: Final = 1_000_000  # attempts: as many as patience has
@@ -116,14 +119,21 @@ class Region:
     def __init__(self, session: Any, name: str, patience: Patience) -> None:  # noqa: ANN401 -- boto3 has no types
         self.name = name
         self.patience = patience
-        config = Config(
-            retries={"total_max_attempts": 1}, max_pool_connections=CONNECTIONS, connect_timeout=10, read_timeout=60
-        )
-        # Made here, in one thread: making a client is what boto3's sessions do not do twice at once.
-        try:
-            self._clients = {each: session.client(each, name, config=config) for each in ("ebs", "ec2", "ssm", "sts")}
-        except botocore.exceptions.BotoCoreError as fault:
-            raise ImageError(f"AWS cannot be asked: {fault}") from None
+        self._session = session
+        self._clients: dict[str, Any] = {}
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401 -- boto3 has no types
+        """Return boto3's client, made when it is first needed: by one thread, as sessions do not make two at once."""
+        with MAKING:
+            if service not in self._clients:
+                config = Config(
+                    retries={"total_max_attempts": 1},
+                    max_pool_connections=CONNECTIONS,
+                    connect_timeout=CONNECT,
+                    read_timeout=ANSWER,
+                )
+                self._clients[service] = self._session.client(service, self.name, config=config)
+            return self._clients[service]
 
     def ask(
         self,
@@ -151,7 +161,7 @@ class Region:
         failed = 0
         while True:
             try:
-                return dict(getattr(self._clients[service], operation)(**arguments))
+                return dict(getattr(self._client(service), operation)(**arguments))
             except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as fault:
                 failed += 1
                 if failed >= min(patience.attempts, _attempts(fault, passing)):
@@ -187,4 +197,4 @@ def _attempts(fault: Exception, passing: Mapping[str, int]) -> int:
         code = fault.response["Error"].get("Code", "")
         status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return passing.get(code, ALWAYS if code in PASSING or status >= SERVER_FAULT else 1)
-    return ALWAYS if isinstance(fault, botocore.exceptions.HTTPClientError) else 1
+    return ALWAYS if isinstance(fault, botocore.exceptions.HTTPClientError | botocore.exceptions.ConnectionError) else 1

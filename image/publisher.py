@@ -113,7 +113,7 @@ class Publisher:
         statements = {each.architecture: provenance.state(each, self._repository) for each in baked}
         path = self._wishes.manifest or baked[0].path.with_name(f"{baked[0].product}-{baked[0].version}.manifest.json")
         before = self._manifest_before(path)
-        self._account = require_account(self._regions, self._wishes)
+        self._account = require_account(self._regions, self._wishes, self._say)
         about = {"name": baked[0].product, "version": baked[0].version, "account": self._account}
         release.require(before, about, {each.architecture: each.sha256 for each in baked})
         images = [self._measure(each) for each in baked]

@@ -19,7 +19,7 @@ from image.debian import STATUS, Package, installed
 from image.licences import is_spdx, licences
 from image.tree import FileTree
 
-OWN_LICENCE = "Apache-2.0"
+OWN_LICENCE = "Apache-2.0"  # and that of AWS's agent
 NAMESPACE = uuid.UUID("6f3f1d5c-6c0e-5d0b-9a55-0f4a3b1c7e21")  # ours: of serial numbers made from content
 
 Json = dict[str, Any]
@@ -96,7 +96,11 @@ def url(package: Package, distribution: str) -> str:
 
 def _component(tree: FileTree, package: Package, reference: str, sha256: str) -> Json:
     own = package.name in lock.OWN
-    names = [OWN_LICENCE] if own else licences(tree.text(f"/usr/share/doc/{package.name}/copyright"))
+    names = (
+        [OWN_LICENCE]
+        if own or package.name == lock.AGENT
+        else licences(tree.text(f"/usr/share/doc/{package.name}/copyright"))
+    )
     component: Json = {
         "type": "application" if own else "library",
         "bom-ref": reference,

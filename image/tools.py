@@ -22,7 +22,6 @@ CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
 MOUNTS = Path("/proc/self/mountinfo")
 INHERITED = re.compile(r"PATH|HOME|TMPDIR|APT_CONFIG|SSL_CERT_(?:FILE|DIR)|(?:https?|ftp|no|all)_proxy", re.IGNORECASE)
-AGENT = "amazon-ssm-agent"  # not Debian's, and only where the recipe asks for it
 
 _COMPILER = ("dpkg-dev", "python3-dev", "python3-mypy", "python3-pip", "python3-setuptools", "python3-wheel")
 KINDS = {
@@ -154,7 +153,7 @@ def bootstrap(
         raise missing("mmdebstrap")
     CACHE.mkdir(parents=True, exist_ok=True)
     cache, archives = shlex.quote(str(CACHE)), "var/cache/apt/archives"
-    debian = " ".join(['-name "*.deb"', *(f'! -name "{name}_*"' for name in (*lock.OWN, AGENT))])
+    debian = " ".join(['-name "*.deb"', *(f'! -name "{name}_*"' for name in (*lock.OWN, lock.AGENT))])
     run(
         [
             *CONTAINED,

@@ -98,11 +98,13 @@ def wanted(recipe: Recipe, arch: str) -> Wanted:
     path = lock.path(architecture(arch)) if arch else None
     locked = path.read_text(encoding="ascii").splitlines() if path and path.exists() else []
     patterns = (re.fullmatch(r".*/botocore/data/([a-z0-9-]+)/\*", pattern) for pattern in recipe.include)
+    units = re.findall(r"^enable (\S+)$", PRESET.read_text(encoding="utf-8"), re.MULTILINE)
+    agent = bool(recipe.session_manager.package)
     return Wanted(
         lock={name: (version, sha256) for name, version, sha256 in (line.split() for line in locked)},
         services=frozenset(found[1] for found in patterns if found),
-        units=frozenset(re.findall(r"^enable (\S+)$", PRESET.read_text(encoding="utf-8"), re.MULTILINE)),
-        session_manager=bool(recipe.session_manager.package),
+        units=frozenset(units + ([f"{lock.AGENT}.service"] if agent else [])),
+        session_manager=agent,
     )
 
 

@@ -27,21 +27,28 @@ locals {
   architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "x86_64"
   version      = coalesce(var.ami.version, "pinned")
 
+  # A release manifest has the images of each architecture by region, and the account that published them.
+  manifest     = var.ami.manifest == null ? null : jsondecode(file(var.ami.manifest))
+  manifested   = var.ami.manifest == null ? [] : keys(local.manifest.images)
+  regions      = try(local.manifest.images[local.architecture].regions, {})
+  image_owner  = try(local.manifest.account, var.ami.owner)
+  image_id     = var.ami.manifest == null ? var.ami.id : try(local.regions[data.aws_region.current.name].image, null)
+  image_wanted = local.image_id == null ? "called ${join(" or ", local.image_names)}" : "with the id ${local.image_id}"
+
   # A version, or one that begins with it: of 1.2 come 1.2.0 and 1.2.9, not 1.20.0 nor 1.2.9-rc1.
   image_names      = [for tail in(var.ami.auto_update ? ["", ".*"] : [""]) : "${var.ami.name}-${local.version}${tail}-${local.architecture}"]
   image_name_regex = "^${var.ami.name}-${replace(local.version, ".", "\\.")}(\\.[0-9]+)*-${local.architecture}$"
-  image_wanted     = var.ami.id == null ? "called ${join(" or ", local.image_names)}" : "with the id ${var.ami.id}"
 }
 
 # A list, which may be empty, so that it is us who say what is missing.
 data "aws_ami_ids" "this" {
-  owners             = [var.ami.owner]
+  owners             = [local.image_owner]
   include_deprecated = !var.ami.auto_update
-  name_regex         = var.ami.id == null ? local.image_name_regex : null
+  name_regex         = local.image_id == null ? local.image_name_regex : null
 
   filter {
-    name   = var.ami.id == null ? "name" : "image-id"
-    values = var.ami.id == null ? local.image_names : [var.ami.id]
+    name   = local.image_id == null ? "name" : "image-id"
+    values = local.image_id == null ? local.image_names : [local.image_id]
   }
 
   filter {
@@ -50,15 +57,25 @@ data "aws_ami_ids" "this" {
   }
 
   lifecycle {
+    precondition {
+      condition     = var.ami.manifest == null || contains(local.manifested, local.architecture)
+      error_message = "${coalesce(var.ami.manifest, "ami.manifest")} has no image for ${local.architecture}, which ${var.instance_type} is, only for ${join(", ", local.manifested)}: publish that too, or choose another instance_type."
+    }
+
+    precondition {
+      condition     = var.ami.manifest == null || !contains(local.manifested, local.architecture) || contains(keys(local.regions), data.aws_region.current.name)
+      error_message = "${coalesce(var.ami.manifest, "ami.manifest")} has no image for ${local.architecture} in ${data.aws_region.current.name}, only in ${join(", ", keys(local.regions))}: publish it there (--copy-to), or deploy in one of these."
+    }
+
     postcondition {
       condition     = length(self.ids) > 0
-      error_message = "${var.ami.owner} has no image ${local.image_wanted} in ${data.aws_region.current.name}: publish it there, or change ami.owner, ami.version or ami.id."
+      error_message = "${local.image_owner} has no image ${local.image_wanted} in ${data.aws_region.current.name}: publish it there, or change ami.owner, ami.version, ami.manifest or ami.id."
     }
   }
 }
 
 data "aws_ami" "this" {
-  owners             = [var.ami.owner]
+  owners             = [local.image_owner]
   include_deprecated = true
 
   filter {

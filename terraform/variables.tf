@@ -98,23 +98,39 @@ variable "instance_type" {
 
 variable "ami" {
   description = <<-EOT
-    Image of the appliances, of the account `owner` (`self`: one's own). Either the image `id`, or the image that is
-    called NAME-VERSION-ARCHITECTURE. `version` is exact, so that an image changes only where this text does; with
-    `auto_update` it may be the beginning of one, such as `1` or `1.2`, and each plan takes the image published last.
+    Image of the appliances, of the account `owner` (`self`: one's own): the image `id`; or the image that is called
+    NAME-VERSION-ARCHITECTURE; or the one that a release `manifest`, a file, has for the region and the architecture, of
+    the account that it names. `version` is exact, so that an image changes only where this text does; with `auto_update`
+    it may be the beginning of one, such as `1` or `1.2`, and each plan takes the image published last.
   EOT
   type = object({
     id          = optional(string)
     owner       = optional(string, "self")
     name        = optional(string, "discriminat")
     version     = optional(string)
+    manifest    = optional(string)
     auto_update = optional(bool, false)
   })
   nullable = false
   default  = { version = "0.1.0" }
 
   validation {
-    condition     = (var.ami.id == null) != (var.ami.version == null)
-    error_message = "ami wants either id, to pin one image, or version, to look one up: give one of them."
+    condition     = length([for given in [var.ami.id, var.ami.version, var.ami.manifest] : given if given != null]) == 1
+    error_message = "ami wants id, to pin one image, or version, to look one up, or manifest, to take a release's: give one of them."
+  }
+
+  validation {
+    condition = var.ami.manifest == null || (
+      try(jsondecode(file(var.ami.manifest)).schema, 0) == 1
+      && can(regex("^[0-9]{12}$", jsondecode(file(var.ami.manifest)).account))
+      && can(keys(jsondecode(file(var.ami.manifest)).images))
+    )
+    error_message = "ami.manifest is the path of a release manifest of schema 1, as publishing an image writes it, such as discriminat-1.2.3.manifest.json."
+  }
+
+  validation {
+    condition     = var.ami.manifest == null || var.ami.owner == "self"
+    error_message = "ami.manifest says itself whose images they are: leave ami.owner out."
   }
 
   validation {
@@ -143,8 +159,8 @@ variable "ami" {
   }
 
   validation {
-    condition     = var.ami.id == null || !var.ami.auto_update
-    error_message = "ami.auto_update cannot update an image that ami.id pins: leave one of them out."
+    condition     = var.ami.version != null || !var.ami.auto_update
+    error_message = "ami.auto_update cannot update an image that ami.id or ami.manifest pins: leave one of them out."
   }
 }
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from image.lock import OWN
+from image.lock import AGENT, OWN
 from image.opened import Opened
 from image.promises.promise import Promise
 
@@ -123,7 +123,8 @@ def not_newer(image: Opened) -> Iterator[str]:
 
 def _debian(image: Opened) -> dict[str, str]:
     """Return the versions of the packages that are not made from the commit."""
-    return {name: package.version for name, package in image.packages.items() if name not in OWN}
+    others = (*OWN, AGENT) if image.wanted.session_manager else OWN
+    return {name: package.version for name, package in image.packages.items() if name not in others}
 
 
 def _differences(where: str, listed: dict[str, str], installed: dict[str, str]) -> Iterator[str]:

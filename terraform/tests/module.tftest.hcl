@@ -312,6 +312,47 @@ run "with_a_pinned_image" {
   }
 }
 
+run "with_the_manifest_of_a_release" {
+  command = plan
+
+  variables {
+    ami = { manifest = "./tests/mocks/release.manifest.json" }
+  }
+
+  assert {
+    condition     = contains([for filter in data.aws_ami_ids.this.filter : filter.values if filter.name == "image-id"], toset(["ami-0000000000000a4e2"]))
+    error_message = "The image is that of this region and of the architecture of the type."
+  }
+  assert {
+    condition     = data.aws_ami_ids.this.owners == tolist(["222233334444"]) && data.aws_ami.this.owners == tolist(["222233334444"])
+    error_message = "It is asked for as an image of the account that published it."
+  }
+}
+
+run "with_the_manifest_and_the_other_architecture" {
+  command = plan
+
+  variables {
+    ami           = { manifest = "./tests/mocks/release.manifest.json" }
+    instance_type = "c7i.large"
+  }
+
+  override_data {
+    target = data.aws_ec2_instance_type.this
+    values = { supported_architectures = ["i386", "x86_64"] }
+  }
+
+  override_data {
+    target = data.aws_ami.this
+    values = { id = "ami-000000000000866e2", architecture = "x86_64", root_device_name = "/dev/xvda", block_device_mappings = [] }
+  }
+
+  assert {
+    condition     = contains([for filter in data.aws_ami_ids.this.filter : filter.values if filter.name == "image-id"], toset(["ami-000000000000866e2"]))
+    error_message = "Each architecture has an image of its own."
+  }
+}
+
 run "in_another_partition" {
   command = plan
 

@@ -145,6 +145,26 @@ run "neither_id_nor_version" {
   expect_failures = [var.ami]
 }
 
+run "a_manifest_that_is_none" {
+  command = plan
+
+  variables {
+    ami = { manifest = "./README.md" }
+  }
+
+  expect_failures = [var.ami]
+}
+
+run "a_manifest_of_somebody" {
+  command = plan
+
+  variables {
+    ami = { manifest = "./tests/mocks/release.manifest.json", owner = "222233334444" }
+  }
+
+  expect_failures = [var.ami]
+}
+
 run "no_id_of_an_image" {
   command = plan
 
@@ -438,6 +458,31 @@ run "a_type_of_another_architecture" {
   }
 
   expect_failures = [data.aws_ec2_instance_type.this]
+}
+
+run "a_manifest_without_the_architecture" {
+  command = plan
+
+  variables {
+    ami = { manifest = "./tests/mocks/x86_64-only.manifest.json" }
+  }
+
+  expect_failures = [data.aws_ami_ids.this]
+}
+
+run "a_manifest_without_the_region" {
+  command = plan
+
+  variables {
+    ami = { manifest = "./tests/mocks/release.manifest.json" }
+  }
+
+  override_data {
+    target = data.aws_region.current
+    values = { name = "ap-south-1" }
+  }
+
+  expect_failures = [data.aws_ami_ids.this]
 }
 
 run "an_image_that_nobody_published" {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image import agent, package, recipe
+from image import agent, package, recipe, verify
 from image.errors import ImageError
 from image.order import ROOT, Order, Revision
 from image.package import Control
@@ -114,6 +114,22 @@ def test_agent_is_taken(beside_recipe: Path) -> None:
 
     assert agent.fetch(asked, beside_recipe / "debs") == ("amazon-ssm-agent",)
     assert [path.read_bytes() for path in (beside_recipe / "debs").iterdir()] == [b"agent"]
+
+
+def test_agent_is_started_and_expected(tmp_path: Path) -> None:
+    """Its preset is read before the one that disables the rest, and the check wants what the recipe asks for."""
+    order = with_agent({"arm64": "agent.deb"}, {"arm64": DIGEST})
+    preset = tmp_path / agent.PRESET
+    preset.parent.mkdir(parents=True)
+
+    agent.enable(ORDER, tmp_path)
+    assert not preset.exists()
+    agent.enable(order, tmp_path)
+
+    assert preset.read_text(encoding="ascii") == "enable amazon-ssm-agent.service\n"
+    assert preset.name < verify.PRESET.name
+    assert "amazon-ssm-agent.service" in verify.wanted(order.recipe, "arm64").units
+    assert "amazon-ssm-agent.service" not in verify.wanted(ORDER.recipe, "arm64").units
 
 
 def test_no_agent_by_default(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ _LAUNCHING = "DescribeAutoScalingGroups"  # looks for what a group lacks, and la
 class _QuietHandler(MotoRequestHandler):
     """Keeps the access log out of the tests' output; the switchboard has it."""
 
+    disable_nagle_algorithm = True  # heads and bodies are written apart: each body would wait 40 ms for its head's ACK
+
     def log(self, type: str, message: str, *arguments: Any) -> None:
         pass
 

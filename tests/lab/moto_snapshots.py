@@ -59,7 +59,7 @@ def _digest(data: bytes) -> str:
 
 
 def _start_once() -> None:
-    """StartSnapshot: pending, in blocks of 512 KiB, one for each client token, encrypted where that is the default."""
+    """StartSnapshot: pending, of no volume, in blocks of 512 KiB, one for each token, encrypted by default."""
 
     def started(original: Callable[..., Any], self: Any) -> Any:
         tokens: dict[str, tuple[str, Any]] = self.ebs_backend.__dict__.setdefault("client_tokens", {})
@@ -75,6 +75,7 @@ def _start_once() -> None:
         ec2 = self.ebs_backend.ec2_backend
         snapshot = ec2.snapshots[answer.result["SnapshotId"]]
         snapshot.status = "pending"
+        ec2.volumes.pop(snapshot.volume.id)  # moto's own: there was never a volume
         if self._get_param("Encrypted") or ec2.ebs_encryption_by_default:
             snapshot.encrypted = True
             answer.result["KmsKeyArn"] = DEFAULT_KEY.format(region=self.region, account=self.current_account)

@@ -84,6 +84,7 @@ class Group:
 
     def take_away(self) -> None:
         self.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=NAME, ForceDelete=True)
+        self.ec2.deregister_image(ImageId=self.image)
         self.ec2.delete_launch_template(LaunchTemplateId=self.template)
         self.ec2.delete_network_interface(NetworkInterfaceId=self.interface)
         self.iam.remove_role_from_instance_profile(InstanceProfileName=NAME, RoleName=NAME)

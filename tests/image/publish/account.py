@@ -1,5 +1,6 @@
 """Account: the lab's AWS API with nothing in it, a publisher that asks it, and what may go wrong in between."""
 
+import functools
 import json
 import os
 import re
@@ -65,6 +66,7 @@ class Account:
         self.log: list[Call] = []
         self._faults: list[Fault] = []
         self._interrupt_after = 0
+        self._until: Callable[[], object] = lambda: None
         self._after: dict[tuple[str, str], Callable[[Mapping[str, Any]], None]] = {}
         self._mangle: Callable[[Mapping[str, Any]], bytes | None] = lambda _: None
         self._lock = threading.Lock()
@@ -72,10 +74,18 @@ class Account:
 
     # ---- publishing ----
 
-    def publish(self, *paths: Path, region: str = HOME, unchecked: bool = True, **wishes: Any) -> int:
+    def publish(
+        self,
+        *paths: Path,
+        region: str = HOME,
+        unchecked: bool = True,
+        patience: Patience | None = None,
+        **wishes: Any,
+    ) -> int:
         """Run the publisher once, without ever waiting.
 
         Args:
+            patience: another than none.
             unchecked: take it that the disk keeps its promises, as it holds no system that could.
         """
         session = _session(region)
@@ -85,7 +95,7 @@ class Account:
             session,
             Wishes(region=region, **wishes),
             say=self.said.append,
-            patience=Patience(attempts=4, looks=5, scale=0.0),
+            patience=patience or Patience(attempts=4, looks=5, scale=0.0),
             **({"check": lambda path: []} if unchecked else {}),
             repository=self.repository,
         ).publish(paths)
@@ -125,9 +135,9 @@ class Account:
         self._interrupt_after = 0
         self._mangle = lambda _: None
 
-    def interrupt_after(self, blocks: int) -> None:
-        """Press Ctrl-C when so many blocks have been sent."""
-        self._interrupt_after = blocks
+    def interrupt_after(self, blocks: int, until: Callable[[], object]) -> None:
+        """Press Ctrl-C when so many blocks have been sent; those that follow wait for it to be heeded."""
+        self._interrupt_after, self._until = blocks, until
 
     def after(self, service: str, operation: str, do: Callable[[Mapping[str, Any]], None]) -> None:
         """Do something once, between what a request does and its answer."""
@@ -177,6 +187,8 @@ class Account:
         if operation == "PutSnapshotBlock":
             if puts == self._interrupt_after:
                 self.press_ctrl_c()
+            if puts >= self._interrupt_after > 0:
+                self._until()
             if (other := self._mangle(arguments)) is not None:
                 request.body = other
         after = self._after.pop((service, operation), None)
@@ -204,7 +216,7 @@ class Account:
 
     def client(self, service: str, region: str = HOME) -> Any:
         """Return a client that nothing is in the way of, and that is not logged."""
-        return _session(region).client(service, endpoint_url=self.emulator.url)
+        return _client(service, region, self.emulator.url)
 
     def images(self, region: str = HOME) -> dict[str, dict[str, Any]]:
         """Return the images of the account, by name."""
@@ -252,6 +264,11 @@ def _session(region: str) -> boto3.Session:
     core = botocore.session.Session()
     core.register_component("data_loader", LOADER)
     return boto3.Session(botocore_session=core, region_name=region, **CREDENTIALS)
+
+
+@functools.cache
+def _client(service: str, region: str, url: str) -> Any:
+    return _session(region).client(service, endpoint_url=url)
 
 
 class _Raw:

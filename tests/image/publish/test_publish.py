@@ -1,7 +1,7 @@
 """From disks to AMIs in every region: what they are, who may use them, and what a further run finds done."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -127,6 +127,19 @@ def test_a_region_that_fails_stops_no_other(account: Account, bakery: Bakery) ->
 
     assert account.parameters(OTHER) == {PARAMETER: account.images(OTHER)[ARM]["ImageId"]}
     assert account.changes() == ["CopyImage", "PutParameter"]
+
+
+def test_a_region_that_does_not_answer_stops_no_other(account: Account, bakery: Bakery) -> None:
+    """Not even when it is asked for its settings, before anything else."""
+    for operation in ("GetEbsEncryptionByDefault", "DescribeImages", "CopyImage"):
+        account.fail("ec2", operation, code="InternalError", status=500, region=OTHER)
+
+    assert account.publish(bakery.bake(), copy_to=(OTHER, THIRD), share=(STRANGER,)) == 1
+
+    for region in (HOME, THIRD):
+        assert account.may_launch(account.images(region)[ARM]["ImageId"], region) == [{"UserId": STRANGER}]
+    assert any("going on without this region's settings" in line for line in account.said)
+    assert any(line.startswith(f"missing: {ARM} in {OTHER}") for line in account.said)
 
 
 def test_a_copy_is_waited_for(account: Account, bakery: Bakery) -> None:
@@ -263,6 +276,9 @@ def test_an_encrypted_image_of_before_is_not_shared(account: Account, bakery: Ba
 def test_deprecation_is_the_same_everywhere_and_always(account: Account, bakery: Bakery) -> None:
     """So many days after the first image was made, in each region, and after a further run."""
     disk = bakery.bake()
+    account.after(
+        "ec2", "CopyImage", lambda _: account.set_image(OTHER, creation_date=datetime(2020, 2, 2, tzinfo=UTC))
+    )
     for _ in range(2):
         assert account.publish(disk, copy_to=(OTHER,), deprecate_after=365) == 0
 
@@ -364,7 +380,12 @@ def test_a_dry_run_says_what_would_be_done(account: Account, bakery: Bakery) -> 
 
     id = account.images()[ARM]["ImageId"]
     assert account.said[2:5] == [f"{HOME}: {ARM} is {id} already", *(line.format(HOME) for line in LATER[:2])]
+    assert f"{LATER[2].format(HOME)}" not in account.said
     assert account.changes() == []
+
+    account.client("ssm").put_parameter(Name=PARAMETER, Value="ami-00000000", Overwrite=True)
+    account.publish(disk, **wishes)
+    assert f"{LATER[2].format(HOME)}, which is ami-00000000" in account.said
 
 
 LATER = (

@@ -122,6 +122,10 @@ def test_it_grows(account: Account, bakery: Bakery) -> None:
     assert list(third["images"]["arm64"]["regions"]) == [HOME, THIRD]
     assert third["images"]["x86_64"] == second["images"]["x86_64"]
 
+    account.publish(bakery.bake("arm64"))
+
+    assert bakery.manifest() == third
+
 
 def test_a_further_run_leaves_it_as_it_is(account: Account, bakery: Bakery) -> None:
     """Octet for octet, signed too: the time is that of the first one."""
@@ -301,6 +305,27 @@ def test_a_key_that_cannot_sign_is_found_before(
         account.publish(bakery.bake(), sign_key=key)
 
     assert account.log == []
+
+
+def test_a_signature_is_never_that_of_another_text(
+    account: Account, bakery: Bakery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine stops between the manifest and its signature: there is none, rather than the old one."""
+    disk, key = bakery.bake(), bakery.key("release")
+    account.publish(disk, sign_key=key)
+    write = release._write
+
+    def stop(path: Path, octets: bytes) -> None:
+        if path.name.endswith(".sig.new"):
+            raise ImageError("the lights are out")
+        write(path, octets)
+
+    monkeypatch.setattr(release, "_write", stop)
+    with pytest.raises(ImageError, match="the lights are out"):
+        account.publish(disk, copy_to=(OTHER,), sign_key=key)
+
+    assert list(bakery.manifest()["images"]["arm64"]["regions"]) == [HOME, OTHER]
+    assert not (bakery.directory / f"{NAME}.sig").exists()
 
 
 def test_a_full_disk_leaves_the_old_manifest(account: Account, bakery: Bakery, monkeypatch: pytest.MonkeyPatch) -> None:

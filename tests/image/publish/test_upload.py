@@ -2,10 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from image.cloud import Interrupted
+from image.cloud import Interrupted, Patience
 from image.ebs import survey
 from image.errors import ImageError
 from image.journal import Journal
@@ -61,6 +62,7 @@ PASSING = [
     ("PutSnapshotBlock", "RequestThrottledException", 400),
     ("PutSnapshotBlock", "InternalServerException", 500),
     ("PutSnapshotBlock", "ServiceUnavailable", 503),
+    ("PutSnapshotBlock", "SomethingNew", 502),
     ("PutSnapshotBlock", "ResourceNotFoundException", 404),  # a new snapshot that not every server knows
     ("CompleteSnapshot", "InternalServerException", 500),
 ]
@@ -111,13 +113,16 @@ def test_a_block_that_arrives_changed_is_sent_again(account: Account, bakery: Ba
     assert spoilt == [3]
 
 
-def test_an_interrupt_loses_nothing(account: Account, bakery: Bakery) -> None:
+def test_an_interrupt_loses_nothing(account: Account, bakery: Bakery, monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C the same command puts the missing blocks into the same snapshot, and none twice."""
     disk = bakery.bake(blocks=tuple(range(40)))
-    account.interrupt_after(15)
+    stop = Event()
+    account.interrupt_after(15, until=lambda: stop.wait(30))
 
-    with pytest.raises(Interrupted) as told:
-        account.publish(disk)
+    with monkeypatch.context() as patch:
+        patch.setattr("image.ebs.Event", lambda: stop)
+        with pytest.raises(Interrupted) as told:
+            account.publish(disk)
 
     (snapshot,) = account.snapshots()
     held = len(account.blocks(snapshot))
@@ -155,6 +160,17 @@ def test_a_block_that_fails_for_good_stops_and_can_go_on(account: Account, baker
 
     assert account.snapshots() == {snapshot: "completed"}
     assert put(account) == dict.fromkeys(BLOCKS, 1)
+
+
+def test_nobody_waits_for_an_upload_that_has_failed(account: Account, bakery: Bakery) -> None:
+    """One block is refused while the others are throttled, and would be for weeks: these wait no longer."""
+    account.fail(
+        "ebs", "PutSnapshotBlock", code="RequestThrottledException", when=lambda given: given["BlockIndex"] != 9
+    )
+    account.fail("ebs", "PutSnapshotBlock", code="AccessDeniedException", when=lambda given: given["BlockIndex"] == 9)
+
+    with pytest.raises(ImageError, match="AWS denies PutSnapshotBlock"):
+        account.publish(bakery.bake(), patience=Patience(attempts=100_000))
 
 
 def test_a_journal_that_is_lost_costs_blocks_and_no_snapshot(account: Account, bakery: Bakery) -> None:
@@ -296,6 +312,13 @@ def test_a_journal_keeps_what_it_is_told(tmp_path: Path) -> None:
     again = Journal(tmp_path / "journal", "a" * 64)
     assert (again.snapshot, again.attempt, again.blocks) == ("snap-1", 2, {7: "b" * 64})
     assert Journal(tmp_path / "journal", "c" * 64).snapshot == ""
+
+    text = (tmp_path / "journal").read_text()
+    (tmp_path / "journal").write_text(text + "[8, ")
+    torn = Journal(tmp_path / "journal", "a" * 64)
+    torn.note(9, "d" * 64)
+    torn.close()
+    assert Journal(tmp_path / "journal", "a" * 64).blocks == {7: "b" * 64, 9: "d" * 64}
 
     (tmp_path / "journal").write_text("{")
     assert Journal(tmp_path / "journal", "a" * 64).snapshot == ""
