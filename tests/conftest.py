@@ -1,8 +1,8 @@
 """What holds for every test.
 
 A unit test opens no socket and starts no program unless it is marked so: what touches the machine
-belongs to the lab (`tests/lab`, `tests/netns`, `tests/terraform`). In continuous integration a skipped test is a
-failed one.
+belongs to the lab (`tests/lab`, `tests/netns`, `tests/terraform`, `tests/image/boot`). In continuous integration a
+skipped test is a failed one.
 """
 
 import os

@@ -24,6 +24,7 @@ from tests.image.boot.network import Network
 from tests.image.boot.report import KVM_MOST, REPORT, Boot
 from tests.lab.appliance import HEALTH_PORT, Event
 from tests.lab.lab import Lab, wait_until
+from tests.lab.metadata import ROLE
 from tests.lab.story import assert_closed, conversation
 from tests.lab.workload import Result, Workload
 
@@ -66,11 +67,17 @@ def measure(guest: Guest, web: Workload, accelerator: Accelerator) -> Boot:
 class FirstBoot:
     """A disk as it was made."""
 
-    def test_it_filters(self, guest: Guest, web: Workload, network: Network, accelerator: Accelerator) -> None:
-        """DHCP gave it the address of its interface, and everything else came from there."""
+    def test_it_filters(
+        self, lab: Lab, guest: Guest, web: Workload, network: Network, accelerator: Accelerator
+    ) -> None:
+        """DHCP gave it its address, the metadata service its identity, role and settings, AWS's API the policy."""
         measure(guest, web, accelerator)
         assert set(network.leases) == {guest.address}
+        asked = {path for source, path in lab.metadata.requests if source == guest.address}
+        assert asked >= {"/latest/user-data", f"/latest/meta-data/iam/security-credentials/{ROLE}"}
         assert guest.details()["instance"] == guest.instance
+        called = {call.action for call in lab.emulator.switchboard.calls() if call.source == guest.address}
+        assert called >= {"DescribeSecurityGroups", "DescribeNetworkInterfaces", "PutLogEvents"}
 
     @pytest.mark.parametrize("title", TITLES)
     def test_scenario(self, played: dict[str, Outcome], title: str) -> None:

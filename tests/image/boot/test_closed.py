@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,16 +41,15 @@ class TestWithoutItsFirewall:
         guest.wait_channel()
 
         def settled() -> bool:
-            return "No jobs" in guest.run("systemctl", "list-jobs").out
+            links[:] = guest.run("ip", "-json", "link").json
+            return len(links) > 1 and guest.property("ActiveState", "multi-user.target") == "active"
 
+        links: list[dict[str, Any]] = []
         assert wait_until(settled, START), guest.machine.tail()
-        guest.run("udevadm", "settle", timeout=START)
-        assert guest.property("ActiveState", FIREWALL) == "failed"
-        assert guest.property("ActiveState", "systemd-networkd.service") != "active"
-        assert guest.property("ActiveState") != "active"
-        links = guest.run("ip", "-json", "link").json
+        assert wait_until(lambda: guest.property("ActiveState", FIREWALL) == "failed", START)
+        assert guest.property("ActiveState", "systemd-networkd.service") == "inactive"
+        assert guest.property("ActiveState") == "inactive"
         assert [each["ifname"] for each in links if "UP" in each["flags"]] == ["lo"]
-        assert len(links) > 1
         assert network.leases == []
         assert guest.run("cat", "/proc/sys/net/ipv4/ip_forward").out == "0\n"
         assert FIREWALL in guest.said()
