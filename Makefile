@@ -61,6 +61,10 @@ test-unit: setup ## all but the lab: no root, no namespaces
 test-lab: build ## the lab alone: the real program, real packets
 	@$(PYTHON) -m pytest $(filter-out tests/terraform,$(LAB)) $(ARGS)
 
+.PHONY: test-attacks
+test-attacks: build ## the stories of the catalogue of attacks: hostile clients, the running appliance, real servers
+	@$(PYTHON) -m pytest $$($(PYTHON) -m tests.attacks stories) $(ARGS)
+
 .PHONY: test-terraform
 test-terraform: build plugins $(CHECKOV)/.ready ## the Terraform module alone: plans, and the real provider against the emulator
 	@$(PYTHON) -m pytest tests/terraform $(ARGS)

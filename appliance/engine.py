@@ -9,7 +9,7 @@ the packets that belong to no flow (`gate`). A flow goes through these states (`
     WAITING       RETRY (after a HelloRetryRequest)
 
 Rules that hold throughout:
-- A flow opens on the server's reply, not on the client's hello (ATTACKS.md, P3 and T4).
+- A flow opens on the server's reply, not on the client's hello (SECURITY.md, P3 and T4).
 - What was inspected is what is forwarded: a retransmission that differs kills the flow.
 - What is not understood is refused. Every refusal has a code in `reason.Reason`.
 - Every packet given to `on_packet` gets exactly one verdict, at once or later.

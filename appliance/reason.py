@@ -1,7 +1,7 @@
 """Reason codes: the closed list of why a flow was allowed or refused.
 
 A code is part of the log format: add members, never rename or reuse them. `REASON_TEXT` holds the
-sentence an operator reads beside it. A mark such as T4 is a row of ATTACKS.md.
+sentence an operator reads beside it. A mark such as T4 is a row of SECURITY.md.
 This module imports nothing of ours.
 """
 

@@ -18,12 +18,14 @@ from appliance.policy.preferences import preferences_schema
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
 from image.promises import PROMISES
+from tests.attacks import render_table
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "appliance/REFERENCE.md"
 IMAGE = ROOT / "image/README.md"
 SCHEMA = ROOT / "appliance/preferences.schema.json"
+SECURITY = ROOT / "SECURITY.md"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
 
 
@@ -146,6 +148,7 @@ GENERATED: dict[Path, Blocks] = {
     README: {"promises": render_overview},
     REFERENCE: BLOCKS,
     IMAGE: {"promises": render_promises},
+    SECURITY: {"attacks": render_table},
 }
 
 

@@ -25,7 +25,7 @@ DOCUMENTS = [
     for folder in (".", "appliance", "image", "terraform", "terraform/modules/*")
     for path in sorted(ROOT.glob(f"{folder}/*.md"))
 ]
-ONE_PAGE = 70  # lines
+ONE_PAGE = 80  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
 VERBS = {"check", "explain", "prepare", "prove", "run", "version"}
@@ -89,8 +89,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_a_page_at_most(name: str) -> None:
-    """The documents beside README are read because they are short."""
-    assert len((ROOT / name).read_text().splitlines()) <= ONE_PAGE
+    """The documents beside README are read because they are short, tables apart that come from the code."""
+    written = re.sub(r"<!-- \w+:.*?<!-- end -->", "", (ROOT / name).read_text(), flags=re.DOTALL)
+
+    assert len(written.splitlines()) <= ONE_PAGE
 
 
 LOG_LINES = [line for line in README.splitlines() if line.startswith('{"time"')]

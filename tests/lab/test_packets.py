@@ -1,6 +1,6 @@
 """Segments no ordinary client sends: what is not inspected does not pass, and what was inspected is what passes.
 
-Source: appliance/ATTACKS.md, rows P1 to P19; the tricks are those of public circumvention tools.
+Source: SECURITY.md, rows P1 to P19; the tricks are those of public circumvention tools.
 """
 
 from collections.abc import Callable, Iterator

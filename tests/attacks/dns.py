@@ -1,0 +1,124 @@
+"""DNS games: D."""
+
+from appliance.reason import Reason
+from tests.attacks.row import Row
+
+_BOOK = "tests/test_addresses.py::test_"
+_ENGINE = "tests/test_engine.py::test_"
+_LAB = "tests/lab/test_bad_days.py::test_"
+_RESOLVER = "tests/test_resolver.py::test_"
+
+ROWS = (
+    Row(
+        mark="D1",
+        attack="the client gets another answer than the filter, and is refused wrongly",
+        defence="answers accumulate, and are asked for again while the hello is held",
+        unit=(f"{_BOOK}answers_accumulate", f"{_RESOLVER}a_name_that_has_just_changed_is_found"),
+        story=(f"{_LAB}a_name_that_moves_is_followed",),
+    ),
+    Row(
+        mark="D2",
+        attack="answers that expire while a connection lives",
+        defence="expiry is for new flows only",
+        unit=(f"{_BOOK}an_address_expires_after_its_ttl_and_the_grace",),
+        story=(),
+    ),
+    Row(
+        mark="D3",
+        attack="a short TTL and rotating answers",
+        defence="a grace period beyond the TTL; answers that keep changing are asked for again",
+        unit=(f"{_RESOLVER}fresh_look_ups_see_every_turn_of_a_rotation",),
+        story=(f"{_LAB}rotating_answers_never_cause_a_refusal",),
+    ),
+    Row(
+        mark="D4",
+        attack="chains and loops of CNAME",
+        defence="followed to a bounded end; the name asked for is bound to the last addresses",
+        codes=(Reason.NAME_UNRESOLVED,),
+        unit=(
+            f"{_RESOLVER}an_answer_is_for_the_name_that_was_asked",
+            f"{_RESOLVER}trouble_is_an_answer_with_a_word_for_it",
+        ),
+        story=(f"{_LAB}cnames_are_followed",),
+    ),
+    Row(
+        mark="D5",
+        attack="answers that are cut",
+        defence="asked again over TCP",
+        unit=(f"{_RESOLVER}truncation_leads_to_tcp",),
+        story=(),
+    ),
+    Row(
+        mark="D6",
+        attack="DNS past the resolver that is watched",
+        defence="no client's DNS is believed; port 53 towards the Internet is refused like any other",
+        codes=(Reason.PROTOCOL_NOT_SUPPORTED, Reason.PORT_NOT_LISTED),
+        unit=("tests/test_gate.py::test_refused",),
+        story=(),
+    ),
+    Row(
+        mark="D7",
+        attack="DNS over HTTPS, TLS or QUIC to another resolver",
+        defence="refused unless its name is listed",
+        codes=(Reason.NAME_NOT_LISTED, Reason.PORT_NOT_LISTED, Reason.QUIC),
+        unit=("tests/test_gate.py::test_refused",),
+        story=(),
+    ),
+    Row(
+        mark="D8",
+        attack="a listed name that answers with a private or our own address",
+        defence="never believed, and private destinations are never forwarded to",
+        codes=(Reason.ANSWER_PRIVATE, Reason.DESTINATION_PRIVATE),
+        unit=(f"{_BOOK}private_addresses_are_dropped", "tests/test_gate.py::test_refused"),
+        story=(
+            f"{_LAB}private_answers_among_public_ones_are_left_out",
+            f"{_LAB}a_resolver_that_fails_or_lies_opens_nothing",
+        ),
+    ),
+    Row(
+        mark="D9",
+        attack="an address that somebody else has by now",
+        defence="the grace period is bounded",
+        codes=(Reason.ADDRESS_MISMATCH,),
+        unit=(f"{_BOOK}an_address_expires_after_its_ttl_and_the_grace",),
+        story=(),
+    ),
+    Row(
+        mark="D10",
+        attack="a resolver that lies, forged answers",
+        defence="the VPC's own resolver; random ports and numbers; an answer must fit its question",
+        codes=(Reason.NAME_UNRESOLVED,),
+        unit=(f"{_RESOLVER}ports_and_ids_differ", f"{_RESOLVER}trouble_is_an_answer_with_a_word_for_it"),
+        story=(f"{_LAB}a_resolver_that_fails_or_lies_opens_nothing",),
+    ),
+    Row(
+        mark="D11",
+        attack="a client with an address of before the filter's time",
+        defence="asked again while the hello is held; then refused",
+        codes=(Reason.ADDRESS_MISMATCH,),
+        unit=(f"{_ENGINE}an_unknown_address_is_looked_up_while_the_hello_waits",),
+        story=(),
+    ),
+    Row(
+        mark="D12",
+        attack="DNS tunnelling through the VPC resolver",
+        defence="none: it does not pass the appliance. Route 53 Resolver DNS Firewall is for it",
+        unseen="workloads ask the VPC resolver directly",
+    ),
+    Row(
+        mark="D13",
+        attack="look-ups without end of names that nobody can list beforehand",
+        defence="only listed names are looked up, a bounded number of times for each flow",
+        codes=(Reason.NAME_NOT_LISTED,),
+        unit=(f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up", f"{_RESOLVER}look_ups_in_flight_are_bounded"),
+        story=(),
+    ),
+    Row(
+        mark="D14",
+        attack="a resolver that is away",
+        defence="known addresses hold for the grace period, then closed",
+        codes=(Reason.NAME_UNRESOLVED,),
+        unit=(f"{_BOOK}a_failure_takes_nothing_away", f"{_ENGINE}failed_look_ups_refuse"),
+        story=(f"{_LAB}the_last_answers_stand_while_the_resolver_is_away",),
+    ),
+)

@@ -1,0 +1,161 @@
+"""TCP and IP games: P."""
+
+from appliance.reason import Reason
+from tests.attacks.row import Row
+
+_ENGINE = "tests/test_engine.py::test_"
+_LAB = "tests/lab/test_packets.py::test_"
+_RULES = "tests/test_netfilter.py::test_ruleset_is_as_stored"
+
+ROWS = (
+    Row(
+        mark="P1",
+        attack="segments that overlap with other octets",
+        defence="compared; a difference ends the flow",
+        codes=(Reason.TCP_CONFLICT,),
+        unit=(f"{_ENGINE}a_retransmission_that_differs_kills_the_flow",),
+        story=(f"{_LAB}tricks_are_refused[a_half_again_with_other_octets]",),
+    ),
+    Row(
+        mark="P2",
+        attack="segments out of order",
+        defence="reassembled within bounds",
+        codes=(Reason.TOO_MANY_SEGMENTS,),
+        unit=("tests/test_stream.py::test_pieces_in_any_order_make_the_same_stream",),
+        story=(f"{_LAB}a_good_hello_is_allowed_however_it_is_cut[backwards]",),
+    ),
+    Row(
+        mark="P3",
+        attack="a decoy hello whose TTL ends before the server, then the real one",
+        defence="the TTL is rewritten, and the flow opens on a reply that acknowledges the hello",
+        codes=(Reason.TCP_CONFLICT, Reason.SERVER_ACK_SHORT),
+        unit=(f"{_ENGINE}a_decoy_kills_the_flow_when_the_real_hello_comes",),
+        story=(f"{_LAB}a_decoy_cannot_stand_in_for_the_real_hello",),
+    ),
+    Row(
+        mark="P4",
+        attack="a decoy with a bad checksum",
+        defence="conntrack verifies it, and what is invalid is dropped",
+        codes=(Reason.NAME_NOT_LISTED,),
+        unit=(_RULES,),
+        story=(f"{_LAB}tricks_are_refused[a_decoy_with_a_bad_checksum]",),
+    ),
+    Row(
+        mark="P5",
+        attack="a decoy with an impossible sequence number",
+        defence="conntrack knows the window, and what is outside is dropped",
+        unit=(_RULES,),
+        story=(f"{_LAB}a_decoy_out_of_the_window_changes_nothing",),
+    ),
+    Row(
+        mark="P6",
+        attack="a decoy with a TCP-MD5 option or an old timestamp, which the server ignores",
+        defence="the option is refused; the real hello conflicts with the decoy",
+        codes=(Reason.TCP_MD5, Reason.TCP_CONFLICT, Reason.SERVER_ACK_SHORT),
+        unit=(f"{_ENGINE}odd_segments_kill_the_flow", f"{_ENGINE}a_reply_that_does_not_cover_the_hello_is_refused"),
+        story=(f"{_LAB}tricks_are_refused[md5_on_a_segment]", f"{_LAB}a_signed_syn_is_refused"),
+    ),
+    Row(
+        mark="P7",
+        attack="urgent data, which shifts the stream",
+        defence="refused",
+        codes=(Reason.URGENT_DATA,),
+        unit=(f"{_ENGINE}odd_segments_kill_the_flow",),
+        story=(f"{_LAB}tricks_are_refused[urgent_octets]",),
+    ),
+    Row(
+        mark="P8",
+        attack="a feigned RST or FIN",
+        defence="conntrack decides; nothing is adopted after it",
+        codes=(Reason.MID_STREAM,),
+        unit=(_RULES,),
+        story=(f"{_LAB}a_feigned_end_opens_nothing",),
+    ),
+    Row(
+        mark="P9",
+        attack="data in the SYN, Fast Open",
+        defence="refused; the option is taken off",
+        codes=(Reason.SYN_DATA,),
+        unit=("tests/test_gate.py::test_refused", _RULES),
+        story=(f"{_LAB}data_in_a_syn_is_refused", f"{_LAB}a_fast_open_cookie_is_taken_off"),
+    ),
+    Row(
+        mark="P10",
+        attack="the hello on the handshake's third packet",
+        defence="inspected like any other",
+        unit=(_RULES,),
+        story=(f"{_LAB}the_handshake_may_carry_the_hello_on_its_last_segment",),
+    ),
+    Row(
+        mark="P11",
+        attack="several SYN/ACKs with different numbers",
+        defence="conntrack decides; the number of the client's first octet comes from the server's acknowledgement",
+        unit=(f"{_ENGINE}a_new_connection_whose_number_looks_the_same_in_the_mark_is_inspected",),
+        story=(),
+    ),
+    Row(
+        mark="P12",
+        attack="IP fragments that overlap, IP options",
+        defence="reassembled by the kernel, or never; options are refused",
+        codes=(Reason.IP_OPTIONS,),
+        unit=("tests/test_gate.py::test_refused",),
+        story=(
+            f"{_LAB}overlapping_fragments_never_arrive",
+            f"{_LAB}tricks_are_refused[fragments_of_an_unlisted_hello]",
+            f"{_LAB}ip_options_on_a_syn_are_refused",
+        ),
+    ),
+    Row(
+        mark="P13",
+        attack="IPv6, its extension headers and fragments",
+        defence="IPv6 is never forwarded",
+        unit=(_RULES,),
+        story=("tests/lab/test_bad_days.py::test_ipv6_is_refused",),
+    ),
+    Row(
+        mark="P14",
+        attack="a flow joined in mid-stream",
+        defence="nothing is adopted; both ends get a reset",
+        codes=(Reason.MID_STREAM,),
+        unit=("tests/test_gate.py::test_refused",),
+        story=(f"{_LAB}what_is_in_mid_stream_is_answered_with_a_reset",),
+    ),
+    Row(
+        mark="P15",
+        attack="a harmless beginning, for filters that look at the first packets only",
+        defence="a flow opens on its state, never on a count of packets",
+        unit=(f"{_ENGINE}a_hello_that_is_never_finished",),
+        story=(),
+    ),
+    Row(
+        mark="P16",
+        attack="memory: endless hellos, repetitions that never progress",
+        defence="bounds everywhere; the longest holder is denied",
+        codes=(Reason.OVERLOADED, Reason.TOO_MANY_SEGMENTS),
+        unit=(f"{_ENGINE}who_holds_longest_makes_room", f"{_ENGINE}a_flow_that_holds_too_many_loses_packets_only"),
+        story=("tests/lab/test_bad_days.py::test_a_client_that_floods_disturbs_nobody",),
+    ),
+    Row(
+        mark="P17",
+        attack="packets longer than the copy that is inspected",
+        defence="the segment size is clamped; a cut copy is refused",
+        codes=(Reason.TRUNCATED_COPY,),
+        unit=(f"{_ENGINE}a_cut_packet_is_denied",),
+        story=("tests/lab/test_bad_days.py::test_clients_with_jumbo_frames",),
+    ),
+    Row(
+        mark="P18",
+        attack="a fast path that takes packets from the filter",
+        defence="none is used; the kernel passes a flow by its mark, which the final verdict alone sets",
+        unit=(_RULES,),
+        story=("tests/lab/test_tls.py::test_a_flow_leaves_the_queue_once_it_is_allowed",),
+    ),
+    Row(
+        mark="P19",
+        attack="padding taken for data",
+        defence="judged as data before its time",
+        codes=(Reason.NOT_TLS,),
+        unit=(),
+        story=(),
+    ),
+)
