@@ -397,6 +397,18 @@ def test_early_data_beyond_what_is_kept_waits_too() -> None:
     assert len(allowing) == 1 + play.packets - 1
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["after its hello", "while the hello waits"])
+def test_what_reaches_beyond_what_is_kept_is_held_whatever_it_begins_with(*, waits: bool) -> None:
+    """A repetition of the hello's last octet could carry another hello past the limit, where nobody looks (T4)."""
+    play = Play(limits=Limits(stream_octets=len(HELLO) + 5), answers=() if waits else (answer(NAME, SERVER),))
+    first = play.client(HELLO)
+    assert play.client(HELLO[-1:] + OTHER_HELLO, len(HELLO) - 1) == []
+    if waits:
+        first = play.answers(answer(NAME, SERVER))
+    assert first == [GOOD_HELLO, *verdict("pass", 1)]
+    assert play.wait(61)[-1:] == verdict("drop", 2)
+
+
 def test_a_second_hello_nobody_asked_for_kills_the_flow() -> None:
     """In the segment of the first it would reach the server unseen (T4)."""
     play = Play()

@@ -11,7 +11,7 @@ import struct
 from typing import Final, NamedTuple
 
 from appliance.errors import Malformed
-from appliance.wire.extensions import ALPN, ECH, ESNI, KEY_SHARE, SERVER_NAME, SUPPORTED_VERSIONS, parse_extensions
+from appliance.wire.extensions import ALPN, ECH, KEY_SHARE, SERVER_NAME, SUPPORTED_VERSIONS, parse_extensions
 from appliance.wire.reader import Reader
 from appliance.wire.server_name import parse_server_name
 
@@ -89,7 +89,7 @@ def parse_client_hello(body: bytes) -> ClientHello:
         () if versions is None else _parse_supported_versions(versions),
         None if name is None else parse_server_name(name),
         () if alpn is None else _parse_alpn(alpn),
-        ECH in extensions or ESNI in extensions,
+        not ECH.isdisjoint(extensions),
         tuple(extensions),
         cipher_suites,
         session_id,

@@ -14,8 +14,8 @@ SERVER_NAME: Final = 0
 ALPN: Final = 16
 SUPPORTED_VERSIONS: Final = 43
 KEY_SHARE: Final = 51
-ESNI: Final = 0xFFCE  # the drafts before ECH
-ECH: Final = 0xFE0D  # RFC 9849
+# RFC 9849; the numbers of its drafts from 13, 12 to 8, and 7 on; of its forerunner, ESNI.
+ECH: Final = frozenset({*range(0xFE08, 0xFE0E), 0xFF02, 0xFFCE})
 
 _LENGTH: Final = struct.Struct("!H")
 _HEADER: Final = struct.Struct("!HH")  # type, length
