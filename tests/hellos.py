@@ -13,6 +13,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+
 NAME = "api.example.com"
 RANDOM = bytes(range(32))
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
@@ -59,6 +62,21 @@ def alpn(*protocols: bytes) -> bytes:
 def key_share(*shares: tuple[int, int]) -> bytes:
     """Shares of these groups, each with so many octets of key."""
     return extension(51, block(b"".join(group.to_bytes(2) + block(bytes(size)) for group, size in shares)))
+
+
+def agreeable(*groups: int, keys: Sequence[int] = ()) -> bytes:
+    """What a real server wants of a TLS 1.3 hello: groups, signatures, and a true key for some of the groups."""
+    shares = b"".join(group.to_bytes(2) + block(_key(group)) for group in keys)
+    schemes = (0x0403, 0x0804, 0x0401)  # ECDSA and RSA with SHA-256
+    return extension(10, block(numbers(groups))) + extension(13, block(numbers(schemes))) + extension(51, block(shares))
+
+
+def _key(group: int) -> bytes:
+    if group == X25519:
+        return x25519.X25519PrivateKey.generate().public_key().public_bytes_raw()
+    curve = {P256: ec.SECP256R1, P384: ec.SECP384R1}[group]()
+    point = ec.generate_private_key(curve).public_key()
+    return point.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
 # ---- messages, without their 4-octet header ----

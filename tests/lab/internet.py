@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import itertools
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.lab.servers import (
     speak_http,
     speak_lines,
     speak_program,
+    speak_relay,
     speak_tls,
     tls_context,
 )
@@ -101,6 +103,16 @@ class Internet:
     ) -> Server:
         """Start a server of fixed octets; with neither greeting nor reply, one that never answers."""
         return self._listen(name, address, port, speak_lines(greeting=greeting, reply=reply, after=after, close=close))
+
+    def relay(self, other: Server) -> Server:
+        """Start a host that passes everything on to another server, under an address that has no name."""
+
+        def connect() -> socket.socket:
+            stream = self.namespace.open_socket()
+            stream.connect((other.address, other.port))
+            return stream
+
+        return self._listen("", "", other.port, speak_relay(connect))
 
     def ssh(self, name: str, *, address: str = "", port: int = 22) -> Server:
         """Start a real sshd, which `ssh_options` of this object let one log in to as SSH_USER."""

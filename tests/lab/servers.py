@@ -9,9 +9,11 @@ Source: RFC 8446, RFC 4253 section 4.2; OpenSSL's security levels decide what TL
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +38,7 @@ class Connection:
     opened: float = field(default_factory=time.monotonic)
     octets: bytearray = field(default_factory=bytearray)
     plain: bytearray = field(default_factory=bytearray)
-    server_name: str = ""
+    server_names: list[str] = field(default_factory=list)  # of each hello that was acted on, empty for none
     version: str = ""  # of TLS, once agreed
     open: bool = True
     reset: bool = False  # it ended in a TCP reset
@@ -99,11 +101,15 @@ def speak_http(name: str) -> Conversation:
 
 def speak_tls(name: str, context: ssl.SSLContext) -> Conversation:
     """HTTP inside TLS."""
+    talking: weakref.WeakKeyDictionary[object, Connection] = weakref.WeakKeyDictionary()
+    if context.sni_callback is None:
+        context.sni_callback = lambda tls, name, _: talking[tls].server_names.append(name or "")
 
     async def conversation(connection: Connection) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(incoming, outgoing, server_side=True)
         tls.context = context
+        talking[tls] = connection
 
         async def flush() -> None:
             if outgoing.pending:
@@ -156,6 +162,29 @@ def speak_lines(*, greeting: bytes = b"", reply: bytes = b"", after: int = 1, cl
             await connection.send(reply)
         while not close:
             await connection.receive()
+
+    return conversation
+
+
+def speak_relay(connect: Callable[[], socket.socket]) -> Conversation:
+    """What another server says, and to it what the client says: octet by octet, without a look inside."""
+
+    async def conversation(connection: Connection) -> None:
+        reader, writer = await asyncio.open_connection(sock=connect())
+
+        async def speak() -> None:
+            while data := await reader.read(CHUNK):
+                await connection.send(data)
+
+        speaking = asyncio.create_task(speak())
+        listening = asyncio.create_task(_feed(connection, writer))
+        try:
+            await asyncio.wait({speaking, listening}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (speaking, listening):
+                task.cancel()
+            await asyncio.gather(speaking, listening, return_exceptions=True)
+            writer.close()
 
     return conversation
 

@@ -4,14 +4,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.hellos import client_hello, client_stream, server_stream
 from tests.lab.appliance import Config, Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group, Rule, egress
 from tests.lab.servers import Server
-from tests.lab.tcp import Peer
+from tests.lab.tcp import Peer, Tap
 from tests.lab.workload import Workload
 
 SHORT_WAITS: Config = {
@@ -80,6 +80,40 @@ def refused(
     if saw is not None:
         assert server.received() == saw
     return event
+
+
+class Heard(NamedTuple):
+    """What a client got back."""
+
+    octets: bytes
+    reset: bool
+    port: int  # the client's
+
+
+def converse(client: Workload, address: str, octets: bytes, *, port: int = 443, enough: int = 1) -> Heard:
+    """Send octets and read until a reset, or until so many octets have come back."""
+    heard = b""
+    with client.connect(address, port, timeout=8) as stream:
+        own = stream.getsockname()[1]
+        try:
+            stream.sendall(octets)
+            while len(heard) < enough and (data := stream.recv(65536)):
+                heard += data
+        except ConnectionResetError:
+            return Heard(heard, True, own)
+    return Heard(heard, False, own)
+
+
+@contextmanager
+def nothing_arrives(lab: Lab, client: Workload, server: Server) -> Iterator[None]:
+    """Assert that not one octet of what a client sends in this block reaches a server's host.
+
+    A handshake at the end shows that nothing is still on its way, for there is one path.
+    """
+    with Tap(lab.internet.namespace) as tap:
+        yield
+        client.connect(server.address, server.port).close()
+        assert not [segment for segment in tap.segments(server.address, server.port) if segment.payload]
 
 
 def assert_closed(lab: Lab, web: Workload) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-from typing import NamedTuple
 
 import pytest
 
@@ -10,14 +9,14 @@ from tests import hellos
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
-from tests.lab.story import allowed, health, hello, last_inspected, launch, refused, tls
+from tests.lab.story import allowed, converse, health, hello, last_inspected, launch, refused, tls
 from tests.lab.tcp import Tap
 from tests.lab.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("appliance")
 
 RESET = {35, 56}  # curl's exit status: in the handshake, or while it reads
-LISTED = ("api", "tls12", "retry", "old", "alert", "mute", "junk", "big", "swap", "dribble", "target")
+LISTED = ("api", "tls12", "retry", "old", "old11", "alert", "mute", "junk", "big", "swap", "dribble", "target")
 
 
 def name(of: str) -> str:
@@ -48,28 +47,6 @@ def api(lab: Lab) -> Server:
 def target(lab: Lab) -> Server:
     """A listed server for clients that do not behave."""
     return lab.internet.lines(name("target"), reply=hellos.server_stream())
-
-
-class Heard(NamedTuple):
-    """What a client got back."""
-
-    octets: bytes
-    reset: bool
-    port: int  # the client's
-
-
-def converse(client: Workload, address: str, octets: bytes, *, port: int = 443, enough: int = 1) -> Heard:
-    """Send octets and read until a reset, or until so many octets have come back."""
-    heard = b""
-    with client.connect(address, port, timeout=8) as stream:
-        own = stream.getsockname()[1]
-        try:
-            stream.sendall(octets)
-            while len(heard) < enough and (data := stream.recv(65536)):
-                heard += data
-        except ConnectionResetError:
-            return Heard(heard, True, own)
-    return Heard(heard, False, own)
 
 
 # ---- allowed ----
@@ -277,14 +254,17 @@ def test_the_user_agent_of_plain_http_is_logged(lab: Lab, web: Workload, target:
 # ---- refused: what the server says ----
 
 
-def test_a_server_that_chooses_tls_1_0_is_refused(lab: Lab, web: Workload) -> None:
-    """The client offers both; the server's answer decides, and the client never gets it."""
-    server = lab.internet.tls(name("old"), oldest="TLSv1", newest="TLSv1")
+@pytest.mark.parametrize(("host", "version", "shown"), [("old", "TLSv1", "TLS 1.0"), ("old11", "TLSv1_1", "TLS 1.1")])
+def test_a_server_that_chooses_an_old_version_is_refused(
+    lab: Lab, web: Workload, host: str, version: str, shown: str
+) -> None:
+    """The client offers newer ones too; the server's answer decides, and the client never gets it."""
+    server = lab.internet.tls(name(host), oldest=version, newest=version)
 
-    done = web.curl(f"https://{name('old')}/", "--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0")
+    done = web.curl(f"https://{name(host)}/", "--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0")
 
     assert done.code in RESET
-    refused(lab, server, "server_tls_too_old", cat="server", saw=None, dhost=name("old"), proto_v="TLS 1.0")
+    refused(lab, server, "server_tls_too_old", cat="server", saw=None, dhost=name(host), proto_v=shown)
     assert server.connections[-1].version == ""
 
 
