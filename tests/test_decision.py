@@ -170,6 +170,14 @@ NAMED = [
         "listed: api.example.com, dark.example.com, inner.example.com and 1 more",
     ),
     (
+        "api.example.com.evil.test",
+        SERVER,
+        False,
+        Reason.NAME_NOT_LISTED,
+        "",
+        "listed: api.example.com, dark.example.com, inner.example.com and 1 more",
+    ),
+    (
         "evilapi.example.com",
         SERVER,
         False,
@@ -180,7 +188,9 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "destination", "allow", "reason", "rule", "detail"), NAMED)
+@pytest.mark.parametrize(
+    ("name", "destination", "allow", "reason", "rule", "detail"), NAMED, ids=[f"{row[0]}, {row[3]}" for row in NAMED]
+)
 def test_a_name_and_its_address_must_agree(
     *, book: AddressBook, name: str, destination: Ipv4, allow: bool, reason: Reason, rule: str, detail: str
 ) -> None:

@@ -96,6 +96,16 @@ def test_what_is_no_name_is_explained(text: str, message: str, hint: str) -> Non
     assert len(caught.value.hint) < 320
 
 
+@pytest.mark.parametrize("text", ["bücher.example", "t\u0430rget.example", "target\u3002example"])
+def test_a_u_label_is_refused_and_its_author_told_of_a_labels(text: str) -> None:
+    """Nothing is converted: what is listed is what DNS and hellos say, and mixed scripts are another name (N13)."""
+    with pytest.raises(InvalidName) as caught:
+        Fqdn.parse(text)
+
+    assert "xn--" in caught.value.hint
+    assert Fqdn.parse("xn--trget-4ve.example") != Fqdn.parse("target.example")
+
+
 def test_names_are_values() -> None:
     """Equal names are equal keys, sort by their labels, and survive pickling."""
     name = Fqdn.parse("api.example.com")

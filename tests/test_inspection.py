@@ -37,25 +37,40 @@ def test_client(octets: bytes, hello: Hello | None) -> None:
     assert inspect_client(octets) == hello
 
 
-REFUSED_CLIENTS = [
-    (b"\x00", "unknown", Reason.NOT_TLS),
-    (b"\x17\x03\x03", "unknown", Reason.NOT_TLS),
-    (b"\x80\x2e\x01", "tls", Reason.SSLV2_HELLO),
-    (b"\x80\x2e\x02", "unknown", Reason.NOT_TLS),
-    (b"\x16\x03\x09", "tls", Reason.NOT_TLS),
-    (b"SSH-2.0-\x00\r\n", "ssh", Reason.NOT_SSH),
-    (REQUEST, "http", Reason.HTTP_PLAINTEXT),
-    (hellos.client_stream(hellos.client_hello(None)), "tls", Reason.NO_SNI),
-    (hellos.client_stream(hellos.client_hello(ech=True)), "tls", Reason.ECH),
-    (hellos.client_stream(hellos.client_hello(versions=(hellos.TLS_1_1,))), "tls", Reason.TLS_TOO_OLD),
-    (hellos.client_stream(hellos.client_hello(versions=(hellos.DRAFT_28, hellos.GREASE))), "tls", Reason.TLS_TOO_OLD),
+REFUSED_CLIENTS = {
+    "zero": (b"\x00", "unknown", Reason.NOT_TLS),
+    "data": (b"\x17\x03\x03", "unknown", Reason.NOT_TLS),
+    "SMTP": (b"EHLO x\r\nSTARTTLS\r\n" + HELLO, "unknown", Reason.NOT_TLS),
+    "PROXY line": (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + HELLO, "unknown", Reason.NOT_TLS),
+    "binary PROXY header": (b"\r\n\r\n\x00\r\nQUIT\n" + HELLO, "unknown", Reason.NOT_TLS),
+    "SOCKS 4": (b"\x04\x01\x01\xbb" + HELLO, "unknown", Reason.NOT_TLS),
+    "SOCKS 5": (b"\x05\x01\x00" + HELLO, "unknown", Reason.NOT_TLS),
+    "SSL 2.0": (b"\x80\x2e\x01", "tls", Reason.SSLV2_HELLO),
+    "SSL 2.0, no hello": (b"\x80\x2e\x02", "unknown", Reason.NOT_TLS),
+    "record of version 3.9": (b"\x16\x03\x09", "tls", Reason.NOT_TLS),
+    "SSH with NUL": (b"SSH-2.0-\x00\r\n", "ssh", Reason.NOT_SSH),
+    "HTTP": (REQUEST, "http", Reason.HTTP_PLAINTEXT),
+    "CONNECT, then a hello": (b"CONNECT a:443 HTTP/1.1\r\n\r\n" + HELLO, "http", Reason.HTTP_PLAINTEXT),
+    "no name": (hellos.client_stream(hellos.client_hello(None)), "tls", Reason.NO_SNI),
+    "ECH": (hellos.client_stream(hellos.client_hello(ech=True)), "tls", Reason.ECH),
+    "ESNI": (hellos.client_stream(hellos.client_hello(extra=hellos.extension(0xFFCE))), "tls", Reason.ECH),
+    "TLS 1.1": (hellos.client_stream(hellos.client_hello(versions=(hellos.TLS_1_1,))), "tls", Reason.TLS_TOO_OLD),
+    "draft and GREASE": (
+        hellos.client_stream(hellos.client_hello(versions=(hellos.DRAFT_28, hellos.GREASE))),
+        "tls",
+        Reason.TLS_TOO_OLD,
+    ),
     # several faults: the first in the order of the design counts
-    (hellos.client_stream(hellos.client_hello(None, versions=(hellos.TLS_1_1,), ech=True)), "tls", Reason.TLS_TOO_OLD),
-    (hellos.client_stream(hellos.client_hello(None, ech=True)), "tls", Reason.ECH),
-]
+    "no name, TLS 1.1, ECH": (
+        hellos.client_stream(hellos.client_hello(None, versions=(hellos.TLS_1_1,), ech=True)),
+        "tls",
+        Reason.TLS_TOO_OLD,
+    ),
+    "no name, ECH": (hellos.client_stream(hellos.client_hello(None, ech=True)), "tls", Reason.ECH),
+}
 
 
-@pytest.mark.parametrize(("octets", "protocol", "refusal"), REFUSED_CLIENTS)
+@pytest.mark.parametrize(("octets", "protocol", "refusal"), REFUSED_CLIENTS.values(), ids=REFUSED_CLIENTS)
 def test_refused_client(octets: bytes, protocol: str, refusal: Reason) -> None:
     """What can never be allowed says so, and what it is."""
     hello = inspect_client(octets)
