@@ -397,6 +397,16 @@ def test_early_data_beyond_what_is_kept_waits_too() -> None:
     assert len(allowing) == 1 + play.packets - 1
 
 
+@pytest.mark.parametrize("kind", [35, 41], ids=["ticket", "pre-shared key"])
+def test_a_resumed_session_is_judged_by_its_own_name(kind: int) -> None:
+    """Whoever got the session, and under which name: it is another connection, with a hello of its own (T9)."""
+    play = Play()
+    session = hellos.extension(kind, bytes(range(100)))
+    assert play.client(tls(extra=session))[0] == GOOD_HELLO
+    play.client_port += 1
+    assert play.client(tls(name="api.example.org", extra=session))[0] == refused("client", "name_not_listed")
+
+
 @pytest.mark.parametrize("waits", [False, True], ids=["after its hello", "while the hello waits"])
 def test_what_reaches_beyond_what_is_kept_is_held_whatever_it_begins_with(*, waits: bool) -> None:
     """A repetition of the hello's last octet could carry another hello past the limit, where nobody looks (T4)."""
