@@ -28,14 +28,14 @@ class Reason(enum.StrEnum):
     DESTINATION_NOT_IN_RULE = "destination_not_in_rule"
 
     # names
-    NAME_NOT_LISTED = "name_not_listed"
+    NAME_NOT_LISTED = "name_not_listed"  # N2, N16, T9
     NAME_UNRESOLVED = "name_unresolved"  # D14
     ADDRESS_MISMATCH = "address_mismatch"  # N1, T12
     ANSWER_PRIVATE = "answer_private"  # D8
     NO_SNI = "no_sni"  # N5
     SNI_EMPTY = "sni_empty"  # N6
     SNI_MULTIPLE = "sni_multiple"  # N7, N9
-    SNI_BAD_CHARS = "sni_bad_chars"  # N11, N12, N17
+    SNI_BAD_CHARS = "sni_bad_chars"  # N11, N12, N13, N17
     SNI_TOO_LONG = "sni_too_long"  # N14
     SNI_IP_LITERAL = "sni_ip_literal"  # N15
     HELLO_NAME_CHANGED = "hello_name_changed"  # T4
@@ -62,7 +62,7 @@ class Reason(enum.StrEnum):
     SERVER_SSH_TOO_OLD = "server_ssh_too_old"
 
     # plaintext
-    HTTP_PLAINTEXT = "http_plaintext"
+    HTTP_PLAINTEXT = "http_plaintext"  # N4, T11
 
     # TCP and IP
     MALFORMED_PACKET = "malformed_packet"

@@ -187,8 +187,12 @@ ROWS = (
             f"{_ENGINE}early_data_waits_for_the_reply",
             f"{_ENGINE}early_data_waits_when_the_hello_had_to_wait",
             f"{_ENGINE}early_data_beyond_what_is_kept_waits_too",
+            f"{_ENGINE}what_reaches_beyond_what_is_kept_is_held_whatever_it_begins_with",
         ),
-        story=(f"{_PACKETS}early_data_behind_the_hello_waits_for_the_server",),
+        story=(
+            f"{_PACKETS}early_data_behind_the_hello_waits_for_the_server",
+            f"{_LAB}early_data_of_a_real_client_arrives",
+        ),
     ),
     Row(
         mark="T9",

@@ -5,8 +5,11 @@ server's host with a single octet; where a real TLS server stands at the other e
 it past the appliance, to show that it would have served them.
 """
 
+import contextlib
 import socket
 import ssl
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,7 @@ from tests.hellos import (
     server_name,
 )
 from tests.lab.lab import Lab, wait_until
+from tests.lab.namespaces import Namespace
 from tests.lab.servers import Server
 from tests.lab.story import allowed, converse, hello, launch, nothing_arrives, refused, tls
 from tests.lab.tcp import Peer
@@ -43,7 +47,7 @@ TARGET = f"target.{ZONE}"
 A_LABEL = f"xn--bcher-kva.{ZONE}"
 HOMOGRAPH = f"xn--trget-4ve.{ZONE}"  # target, with a Cyrillic a
 OTHER = f"other.{ZONE}"  # never listed
-LISTED = ("shared", "retry", "odd", "old", "tls12", "tls13", "junk", "front")
+LISTED = ("shared", "retry", "odd", "old", "tls12", "tls13", "junk", "front", "early")
 REPLY = hellos.server_stream()
 CCS = hellos.CHANGE_CIPHER_SPEC_RECORD
 HELLO = handshake(1, client_hello(TARGET))  # without its record
@@ -497,6 +501,33 @@ def test_a_resumed_session_is_judged_by_the_name_of_its_own_hello(lab: Lab, web:
         with pytest.raises(ConnectionResetError):
             talk(web.connect(server.address, 443), OTHER, session)
         refused(lab, server, "name_not_listed", dhost=OTHER)
+
+
+def test_early_data_of_a_real_client_arrives(lab: Lab, web: Workload, tmp_path: Path) -> None:
+    """OpenSSL's own 0-RTT works, for what is held behind the hello goes on with the server's reply (T8)."""
+    address, certificate = lab.internet.address(name("early")), str(lab.internet.authority.issue(name("early")))
+    lab.names[name("early")] = [address]
+    heard, got, told = tmp_path / "heard", tmp_path / "got", tmp_path / "told"
+    session, data = tmp_path / "session", tmp_path / "data"
+    data.write_bytes(b"early" * 1000)
+    serve = ("openssl", "s_server", "-accept", f"{address}:443", "-cert", certificate, "-key", certificate)
+    ask = ("openssl", "s_client", "-connect", f"{address}:443", "-servername", name("early"))
+    with contextlib.ExitStack() as running:
+
+        def run(host: Namespace, output: Path, *command: str) -> "subprocess.Popen[bytes]":
+            said = running.enter_context(output.open("wb"))
+            program = host.popen(*command, stdin=subprocess.PIPE, stdout=said, stderr=said)
+            running.callback(program.communicate)
+            running.callback(program.kill)
+            return program
+
+        run(lab.internet.namespace, heard, *serve, "-early_data", "-tls1_3")
+        assert wait_until(lambda: b"ACCEPT" in heard.read_bytes())
+        first = run(web.namespace, got, *ask, "-sess_out", str(session))
+        assert wait_until(lambda: session.exists() and b"END SSL SESSION" in session.read_bytes())
+        first.communicate()  # ends it properly, or the server would forget the session
+        run(web.namespace, told, *ask, "-sess_in", str(session), "-early_data", str(data))
+        assert wait_until(lambda: b"Early data was accepted" in told.read_bytes())
 
 
 # ---- T: what is no reply ----

@@ -290,7 +290,7 @@ def test_a_server_that_speaks_first_is_refused(lab: Lab, web: Workload) -> None:
     """Nothing of it reaches the client."""
     server = lab.internet.lines("", greeting=b"220 mail.example.com ESMTP\r\n")
 
-    with web.connect(server.address, 443) as stream, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), web.connect(server.address, 443) as stream:
         stream.recv(100)
     refused(lab, server, "server_first", cat="server")
 
