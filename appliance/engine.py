@@ -116,7 +116,7 @@ class Engine:
         base = base_of(sequence, isn)
         if flow is not None and flow.base != base:
             flow = None  # another connection may use the same ports
-        if len(packet.payload) == 1 and origin is Origin.CLIENT:
+        if len(packet.payload) == 1 and origin is Origin.CLIENT and (flow is None or flow.state is not State.DENIED):
             probed = verdict_on_probe(packet, base, b"" if flow is None else flow.client.contiguous)
             if probed is not None:
                 return [SetVerdict(packet_id, probed)]

@@ -355,6 +355,9 @@ def test_a_keep_alive_probe_harms_no_flow() -> None:
     assert play.client(b"x", len(HELLO) - 1) == verdict("drop", 4)
     assert play.client(HELLO[-1:], len(HELLO) - 1) == verdict("pass", 5)
     assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 6)]
+    play = Play()
+    play.client(b"", flags=URG | 16)
+    assert play.client(b"\0", -1) == verdict("drop", 2)  # of a flow that is refused nothing passes
 
 
 def test_a_probe_is_none_that_replaces_an_octet_further_back() -> None:
