@@ -13,8 +13,8 @@ from setuptools import setup
 # Without `limits`, `policy.addresses` and `policy.policy`: their objects travel between processes, and a frozen
 # dataclass that mypyc has compiled cannot be unpickled.
 COMPILED = [
-    *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge", "reason"),
-    *("recall", "standing", "waiting", "policy/decision", "policy/fqdn", "policy/reach"),
+    *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge"),
+    *("oddity", "reason", "recall", "standing", "waiting", "policy/decision", "policy/fqdn", "policy/reach"),
     *("wire/client_hello", "wire/extensions", "wire/http", "wire/ip", "wire/reader", "wire/server_hello"),
     *("wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
 ]

@@ -29,6 +29,7 @@ from appliance.holding import FROM_SERVER, Holding
 from appliance.inspection import Hello, Inspector
 from appliance.judge import Judge, no
 from appliance.limits import Limits
+from appliance.oddity import NOT_DATA, fault_of_segment, verdict_on_probe
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
@@ -36,15 +37,13 @@ from appliance.policy.preferences import Ech, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
-from appliance.wire.ip import SYN, URG, Packet, parse_packet
+from appliance.wire.ip import Packet, parse_packet
 from appliance.wire.sniff import sniff
 from appliance.wire.stream import Stream
 
 # A TCP sends ten segments before it wants an acknowledgement (RFC 6928). A client that dribbles its
 # hello would wait for ever if more than these were held.
 DRIBBLE_SEGMENTS = 8
-
-_NOT_DATA = SYN | URG
 
 
 class Origin(enum.Enum):
@@ -115,7 +114,13 @@ class Engine:
         out: list[Command] = []
         flow = self._flows.get(key)
         base = base_of(sequence, isn)
-        if flow is None or flow.base != base:  # another connection may use the same ports
+        if flow is not None and flow.base != base:
+            flow = None  # another connection may use the same ports
+        if len(packet.payload) == 1 and origin is Origin.CLIENT and (flow is None or flow.state is not State.DENIED):
+            probed = verdict_on_probe(packet, base, b"" if flow is None else flow.client.contiguous)
+            if probed is not None:
+                return [SetVerdict(packet_id, probed)]
+        if flow is None:
             flow = self._open(key, base, now, out)
         if flow is None:
             out.append(SetVerdict(packet_id, Verdict.DENY))
@@ -207,13 +212,11 @@ class Engine:
             if self._holding.is_full:  # whoever holds for longest makes room (P16)
                 self._closing.deny(self._holding.longest, "client", no(Reason.OVERLOADED), now, out)
             return False
-        if packet.flags & _NOT_DATA or packet.has_md5:
-            reason = Reason.TCP_MD5
-            if packet.flags & _NOT_DATA:
-                reason = Reason.SYN_DATA if packet.flags & SYN else Reason.URGENT_DATA
+        fault = fault_of_segment(packet) if packet.flags & NOT_DATA or packet.has_md5 else None
+        if fault is not None:
             if place != FROM_SERVER:
                 flow.client_expects = packet.acknowledgement
-            self._closing.deny(flow, "server" if place == FROM_SERVER else "client", no(reason), now, out)
+            self._closing.deny(flow, "server" if place == FROM_SERVER else "client", fault, now, out)
             return False
         return True
 

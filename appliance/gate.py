@@ -10,10 +10,11 @@ from appliance.address import Ipv4
 from appliance.command import Command, LookUpClient, SetVerdict, Verdict
 from appliance.errors import PacketError
 from appliance.limits import Limits
+from appliance.oddity import fault_of_opening
 from appliance.policy.decision import Decision, decide_port
 from appliance.reason import Reason
 from appliance.standing import FlowKey, Standing
-from appliance.wire.ip import ACK, SYN, TCP, UDP, Packet
+from appliance.wire.ip import TCP, UDP, Packet
 
 QUIC_PORT = 443
 
@@ -44,7 +45,7 @@ class Gate:
         if not self._standing.lets_through(client, decision.reason):
             return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
         if packet.protocol == TCP:
-            fault = _fault_of_opening(packet)
+            fault = fault_of_opening(packet)
             if fault is not None:
                 return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, fault)]
             return [SetVerdict(packet_id, Verdict.PASS)]  # its hello is inspected, logged, and passes
@@ -60,7 +61,7 @@ class Gate:
             if quic and rules.reason is Reason.PROTOCOL_NOT_SUPPORTED:
                 return Decision(allow=False, reason=Reason.QUIC)
             return rules
-        return _fault_of_opening(packet)
+        return fault_of_opening(packet)
 
     def on_unreadable(self, packet_id: int, octets: bytes, fault: PacketError) -> list[Command]:
         """Deny a packet that cannot be inspected; log it if its addresses can be told."""
@@ -112,14 +113,3 @@ class Gate:
             return []
         self._events_left -= 1
         return [self._standing.event("client", key, decision)]
-
-
-def _fault_of_opening(packet: Packet) -> Decision | None:
-    """Return why a segment may not open a flow, whoever its client and whatever its port."""
-    if packet.flags & (SYN | ACK) != SYN:
-        return Decision(allow=False, reason=Reason.MID_STREAM)
-    if packet.payload:
-        return Decision(allow=False, reason=Reason.SYN_DATA)
-    if packet.has_md5:
-        return Decision(allow=False, reason=Reason.TCP_MD5)
-    return None

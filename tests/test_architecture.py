@@ -29,6 +29,7 @@ ENGINE_PARTS = {
     "inspection",
     "judge",
     "limits",
+    "oddity",
     "recall",
     "standing",
     "waiting",

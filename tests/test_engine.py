@@ -28,6 +28,7 @@ from tests.playbook import (
     REPLY,
     REQUEST,
     RETRY,
+    RST,
     SEEING,
     SERVER,
     SERVER_ISN,
@@ -311,7 +312,14 @@ def test_a_reply_that_does_not_cover_the_hello_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "options", "code"),
-    [(URG | 16, b"", "urgent_data"), (16, MD5_OPTION, "tcp_md5"), (SYN, b"", "syn_data"), (SYN | 16, b"", "syn_data")],
+    [
+        (URG | 16, b"", "urgent_data"),
+        (16, MD5_OPTION, "tcp_md5"),
+        (SYN, b"", "syn_data"),
+        (SYN | 16, b"", "syn_data"),
+        (RST, b"", "malformed_packet"),
+        (RST | 16, b"", "malformed_packet"),
+    ],
 )
 def test_odd_segments_kill_the_flow(flags: int, options: bytes, code: str) -> None:
     """Of the client, before and after its hello, and of the server."""
@@ -327,6 +335,43 @@ def test_odd_segments_kill_the_flow(flags: int, options: bytes, code: str) -> No
     play = Play()
     play.client(HELLO)
     assert play.server(REPLY, flags=flags, options=options)[0] == refused("server", code)
+
+
+def test_an_urgent_pointer_without_payload_kills_the_flow() -> None:
+    """It takes an octet out of what comes later (P7); the ruleset lets no bare segment pass that has one."""
+    play = Play()
+    play.client(HELLO[:60])
+    assert play.client(b"", 60, flags=URG | 16)[0] == refused("client", "urgent_data")
+    assert play.client(HELLO[60:], 60) == verdict("drop", 3)
+
+
+def test_a_keep_alive_probe_harms_no_flow() -> None:
+    """One octet that the server has already: it says nothing before the hello, and goes nowhere after it (P19)."""
+    play = Play()
+    assert play.client(b"\0", -1) == verdict("pass", 1)
+    assert play.is_empty  # so that no wait begins
+    assert play.client(b"x", -1) == verdict("drop", 2)
+    assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 3)]
+    assert play.client(b"x", len(HELLO) - 1) == verdict("drop", 4)
+    assert play.client(HELLO[-1:], len(HELLO) - 1) == verdict("pass", 5)
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 6)]
+    play = Play()
+    play.client(b"", flags=URG | 16)
+    assert play.client(b"\0", -1) == verdict("drop", 2)  # of a flow that is refused nothing passes
+
+
+def test_a_probe_is_none_that_replaces_an_octet_further_back() -> None:
+    """Or that is longer than one."""
+    for payload, at in ((b"x", len(HELLO) - 2), (b"xx", len(HELLO) - 2), (b"\0\0", -1)):
+        play = Play()
+        play.client(HELLO)
+        assert play.client(payload, at)[0] == refused("client", "tcp_conflict")
+
+
+def test_zeros_after_the_handshake_are_a_hello_like_any_other() -> None:
+    """Padding that the packet's length counts is data, and the server would read it (P19)."""
+    play = Play()
+    assert play.client(bytes(6))[0] == refused("client", "not_tls")
 
 
 def test_octets_before_the_stream_kill_the_flow() -> None:
@@ -672,9 +717,7 @@ def test_tls_behind_an_ssh_greeting_is_refused() -> None:
     assert play.client(HELLO)[0] == refused("client", "not_ssh")
     play = Play(port=8443)
     assert play.server(b"SSH-2.0", received=0) == []  # not yet a greeting
-    commands = play.client(HELLO)
-    assert commands[:2] == [GOOD_HELLO, *verdict("pass", 2)]
-    assert refused("server", "server_not_tls") in commands + play.server(b"x", 7)
+    assert play.client(HELLO)[0] == refused("client", "server_first")
 
 
 def test_both_kinds_pass_on_a_port_with_both_kinds_of_rules() -> None:

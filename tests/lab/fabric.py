@@ -111,6 +111,10 @@ class Fabric:
         self._connect(interface, ours, router)
         return ours
 
+    def device_of(self, interface: str) -> str:
+        """Return our end, in this namespace, of the cable of an interface with this id."""
+        return self._devices[interface]
+
     def _socket_of(self, interface: Interface) -> tuple[str, ipaddress.IPv4Address, ipaddress.IPv4Network]:
         """Return our device for an interface, its router's address and its subnet's network."""
         assert self.state is not None, "sync first"

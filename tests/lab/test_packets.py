@@ -8,33 +8,40 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import hellos
+from tests.lab.hostile import EVIL, GOOD, HALF, NAME, REPLY, arrived, hostile_client, listed_server, strays
 from tests.lab.lab import Lab, wait_until
 from tests.lab.servers import Connection, Server
-from tests.lab.story import hello, launch, refused, tls
-from tests.lab.tcp import ACK, FAST_OPEN_COOKIE, FIN, IP_NO_OPERATIONS, MD5_OPTION, MSS, PSH, RST, SYN, URG, Peer, Tap
+from tests.lab.story import refused
+from tests.lab.tcp import (
+    ACK,
+    FAST_OPEN_COOKIE,
+    FIN,
+    IP_NO_OPERATIONS,
+    MD5_OPTION,
+    MSS,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    Lie,
+    Peer,
+    Tap,
+)
 from tests.lab.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("appliance")
-
-NAME = "api.packets.test"
-GOOD = hello(NAME)
-EVIL = hello("www.packets.test")  # as long, and not listed
-REPLY = hellos.server_stream()
-HALF = len(GOOD) // 2
 
 
 @pytest.fixture(scope="module")
 def host(lab: Lab, appliance: object, listed: Server) -> Workload:
     """A client of which nothing is to be trusted."""
-    client = launch(lab, "packets", tls(NAME))
-    assert wait_until(lambda: lab.dns.asked(NAME))
-    return client
+    return hostile_client(lab)
 
 
 @pytest.fixture(scope="module")
 def listed(lab: Lab) -> Server:
     """A listed server that answers once it has a whole hello."""
-    return lab.internet.lines(NAME, reply=REPLY, after=len(GOOD))
+    return listed_server(lab)
 
 
 @pytest.fixture
@@ -42,6 +49,13 @@ def server(listed: Server) -> Server:
     """The same with an empty record."""
     listed.forget()
     return listed
+
+
+@pytest.fixture
+def tap(lab: Lab, server: Server) -> Iterator[Tap]:
+    """What reaches the server's host from now on."""
+    with Tap(lab.internet.namespace) as made:
+        yield made
 
 
 @pytest.fixture
@@ -105,7 +119,7 @@ def in_fragments_backwards(peer: Peer) -> None:
 
 
 def after_a_decoy_with_a_bad_checksum(peer: Peer) -> None:
-    peer.send(EVIL, checksum_lie=1)
+    peer.send(EVIL, lie=Lie(checksum=1))
     peer.send(GOOD)
 
 
@@ -188,7 +202,7 @@ def md5_on_a_segment(peer: Peer) -> None:
 
 
 def urgent_octets(peer: Peer) -> None:
-    peer.send(GOOD, urgent=True)
+    peer.send(GOOD, urgent=len(GOOD))
 
 
 def ip_options_on_a_segment(peer: Peer) -> None:
@@ -196,7 +210,7 @@ def ip_options_on_a_segment(peer: Peer) -> None:
 
 
 def a_decoy_with_a_bad_checksum(peer: Peer) -> None:
-    peer.send(GOOD, checksum_lie=1)
+    peer.send(GOOD, lie=Lie(checksum=1))
     peer.send(EVIL)
 
 
@@ -222,7 +236,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("send", "code"), REFUSED, ids=lambda each: getattr(each, "__name__", each))
-def test_tricks_are_refused(lab: Lab, server: Server, peer: Peer, send: Callable[[Peer], None], code: str) -> None:
+def test_tricks_are_refused(
+    lab: Lab, server: Server, peer: Peer, tap: Tap, *, send: Callable[[Peer], None], code: str
+) -> None:
     """The client is reset, the log has the code, and not one octet arrives; a good hello afterwards does not help."""
     peer.connect()
     send(peer)
@@ -230,14 +246,12 @@ def test_tricks_are_refused(lab: Lab, server: Server, peer: Peer, send: Callable
     refused(lab, server, code, spt=0 if code == "ip_options" else peer.source_port)  # no port is read behind options
     peer.send(GOOD)
     peer.send(b"more", at=len(GOOD))
-    assert_nothing_came(lab, server, peer)
+    assert_nothing_came(lab, server, peer, tap)
 
 
-def assert_nothing_came(lab: Lab, server: Server, peer: Peer) -> None:
-    """What was sent before a packet that has arrived cannot still be on its way: there is one path."""
-    with Tap(lab.internet.namespace) as tap, Peer(peer.host, server.address, 443) as last:
-        last.connect()
-        assert wait_until(lambda: any(True for _ in tap.segments(server.address, 443)))
+def assert_nothing_came(lab: Lab, server: Server, peer: Peer, tap: Tap) -> None:
+    """Neither to the server, nor to its host at all."""
+    assert arrived(tap, lab.internet.namespace, Peer(peer.host, server.address, 443)) == []
     assert server.received() == b""
 
 
@@ -264,6 +278,27 @@ def test_overlapping_fragments_never_arrive(lab: Lab, server: Server, peer: Peer
     refused(lab, server, "name_not_listed", spt=peer.source_port)
 
 
+def test_a_packet_that_is_longer_than_its_copy_is_refused(lab: Lab, server: Server, peer: Peer, tap: Tap) -> None:
+    """Fragments that the kernel has put together may be longer than any frame (P17)."""
+    peer.connect()
+    segment = peer.segment(GOOD + bytes(6000))
+    peer.send_fragments(segment, *((at, min(at + 1400, len(segment))) for at in range(0, len(segment), 1400)))
+    assert peer.was_reset()
+    refused(lab, server, "truncated_copy", src=peer.source)
+    peer.send(EVIL)
+    assert_nothing_came(lab, server, peer, tap)
+
+
+def test_repetitions_that_never_progress_end(lab: Lab, server: Server, peer: Peer, tap: Tap) -> None:
+    """The same octet for ever, whose flow has a bound of segments and of time (P16)."""
+    peer.connect()
+    for _ in range(2100):
+        peer.send(GOOD[1:2], at=1)
+    assert peer.was_reset()
+    refused(lab, server, "hello_timeout", spt=peer.source_port)
+    assert_nothing_came(lab, server, peer, tap)
+
+
 @pytest.fixture(scope="module")
 def mute(lab: Lab, listed: Server) -> Server:
     """Another address of the listed name, where nobody answers: its flows stay under inspection."""
@@ -284,13 +319,13 @@ def test_a_decoy_cannot_stand_in_for_the_real_hello(lab: Lab, host: Workload, mu
     refused(lab, mute, "tcp_conflict", saw=GOOD, spt=peer.source_port)
 
 
-def test_a_decoy_out_of_the_window_changes_nothing(lab: Lab, server: Server, peer: Peer) -> None:
+def test_a_decoy_out_of_the_window_changes_nothing(lab: Lab, server: Server, peer: Peer, tap: Tap) -> None:
     """The kernel knows which sequence numbers are possible (P5)."""
     peer.connect()
     peer.send(GOOD, at=1 << 30)
     peer.send(EVIL)
     assert peer.was_reset()
-    assert_nothing_came(lab, server, peer)
+    assert_nothing_came(lab, server, peer, tap)
 
 
 def test_early_data_behind_the_hello_waits_for_the_server(lab: Lab, host: Workload, mute: Server) -> None:
@@ -369,12 +404,6 @@ def connections(server: Server, peer: Peer) -> list[Connection]:
     return [each for each in server.connections if each.port == peer.source_port]
 
 
-def strays(lab: Lab) -> int:
-    """Return how many packets without a flow the kernel has stopped."""
-    listing = lab.appliance.namespace.run("nft", "list", "counter", "inet", "discriminat", "stray").stdout
-    return int(listing.partition("packets ")[2].split()[0])
-
-
 def test_the_handshake_may_carry_the_hello_on_its_last_segment(lab: Lab, server: Server, peer: Peer) -> None:
     """Payload on the third packet is inspected like any other (P10)."""
     peer.send_syn()
@@ -390,13 +419,13 @@ def test_the_handshake_may_carry_the_hello_on_its_last_segment(lab: Lab, server:
 
 
 @pytest.mark.parametrize("flags", [RST | ACK, FIN | ACK], ids=["reset", "fin"])
-def test_a_feigned_end_opens_nothing(lab: Lab, server: Server, peer: Peer, flags: int) -> None:
+def test_a_feigned_end_opens_nothing(lab: Lab, server: Server, peer: Peer, tap: Tap, flags: int) -> None:
     """What comes after a reset or a FIN is no flow that anybody has inspected (P8)."""
     peer.connect()
     peer.send(b"", flags=flags)
     peer.send(EVIL, at=flags & FIN)
     assert peer.was_reset()
-    assert_nothing_came(lab, server, peer)
+    assert_nothing_came(lab, server, peer, tap)
 
 
 def test_a_source_port_can_be_used_again(lab: Lab, host: Workload, server: Server) -> None:
