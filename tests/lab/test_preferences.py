@@ -6,64 +6,26 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests import hellos
-from tests.lab.appliance import Appliance, Config, Event
+from tests.lab.appliance import Appliance, Event
 from tests.lab.lab import Lab, wait_until
+from tests.lab.preferring import NAME, PREFERRED, prefer, preferred, running, wait_told, write
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS, allowed, hello, last_inspected, launch, refused, tls
 from tests.lab.workload import Workload
 
-NAME = "DiscrimiNAT_egress"
-PREFERRED: Config = {**SHORT_WAITS, "preferences": {"parameter": NAME, "interval": 0.3}}
-
 TOMORROW = (datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(1)).isoformat()
-
-
-def write(lab: Lab, text: str) -> None:
-    lab.ssm.put_parameter(Name=NAME, Value=text, Type="String", Overwrite=True)
-
-
-def prefer(lab: Lab, **values: object) -> None:
-    """Write preferences, and wait until each has been told to be in force; all others get their defaults."""
-    skip = len(lab.appliance.config_events())
-    write(lab, json.dumps({"%default": values}))
-    for key, value in values.items():
-        wait_told(lab, skip, f"{key}: {json.dumps(value)}, was ")
-
-
-def wait_told(lab: Lab, skip: int, reason: str, **fields: object) -> Event:
-    """Wait for an event of the config log that begins like this."""
-    return lab.appliance.wait_for_event(
-        lambda event: event["reason"].startswith(reason), skip=skip, **({"cat": "preferences"} | fields)
-    )
-
-
-@contextmanager
-def preferred(lab: Lab, **values: object) -> Iterator[None]:
-    """Prefer something, and afterwards the defaults again."""
-    prefer(lab, **values)
-    try:
-        yield
-    finally:
-        skip = len(lab.appliance.config_events())
-        write(lab, '{"%default": {}}')
-        for key in values:
-            wait_told(lab, skip, f"{key}: ")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def appliance(lab: Lab) -> Iterator[Appliance]:
     """The appliance with a parameter to read, which asks for nothing at first."""
-    write(lab, '{"%default": {}}')
-    lab.appliance.start(PREFERRED)
-    yield lab.appliance
-    lab.appliance.wipe()
-    lab.ssm.delete_parameter(Name=NAME)
+    with running(lab) as started:
+        yield started
 
 
 @pytest.fixture
