@@ -18,10 +18,12 @@ from appliance.policy.preferences import preferences_schema
 from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
 from image.promises import PROMISES
+from tests.lab.clients import render_ssh_clients, render_tls_clients
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "appliance/REFERENCE.md"
+CLIENTS = ROOT / "appliance/CLIENTS.md"
 IMAGE = ROOT / "image/README.md"
 SCHEMA = ROOT / "appliance/preferences.schema.json"
 SYSTEMS = {"nat": "plain NAT", "discriminat": "discriminat", "haproxy": "HAProxy", "squid": "Squid"}
@@ -146,6 +148,7 @@ GENERATED: dict[Path, Blocks] = {
     README: {"promises": render_overview},
     REFERENCE: BLOCKS,
     IMAGE: {"promises": render_promises},
+    CLIENTS: {"tls": render_tls_clients, "ssh": render_ssh_clients},
 }
 
 

@@ -6,6 +6,7 @@ from appliance.wire import tls
 from tests import hellos
 from tests.hellos import (
     DRAFT_28,
+    ESNI,
     GREASE,
     NAME,
     TLS_1_0,
@@ -49,7 +50,7 @@ LEGAL = [
     ("no session", client_hello(session_id=b""), "session_id", b""),
     ("two compression methods", client_hello(compression_methods=b"\x01\x00"), "server_name", NAME),
     ("ECH", client_hello(ech=True), "offers_ech", True),
-    ("ESNI", client_hello(extra=extension(0xFFCE, b"any")), "offers_ech", True),
+    ("ESNI", client_hello(extra=extension(ESNI, b"any")), "offers_ech", True),
     ("neither", client_hello(grease=True), "offers_ech", False),
     ("empty key_share", client_hello(groups=(), extra=hellos.key_share()), "key_share_groups", ()),
     ("no key_share", client_hello(groups=()), "key_share_groups", None),

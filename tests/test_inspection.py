@@ -47,6 +47,7 @@ REFUSED_CLIENTS = [
     (REQUEST, "http", Reason.HTTP_PLAINTEXT),
     (hellos.client_stream(hellos.client_hello(None)), "tls", Reason.NO_SNI),
     (hellos.client_stream(hellos.client_hello(ech=True)), "tls", Reason.ECH),
+    (hellos.client_stream(hellos.client_hello(extra=hellos.extension(hellos.ESNI))), "tls", Reason.ECH),
     (hellos.client_stream(hellos.client_hello(versions=(hellos.TLS_1_1,))), "tls", Reason.TLS_TOO_OLD),
     (hellos.client_stream(hellos.client_hello(versions=(hellos.DRAFT_28, hellos.GREASE))), "tls", Reason.TLS_TOO_OLD),
     # several faults: the first in the order of the design counts

@@ -18,13 +18,14 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import preferred, running
 from tests.lab.programs import Programs, tree
 from tests.lab.security_group import Rule, egress
-from tests.lab.servers import Connection
+from tests.lab.servers import Connection, Server
 from tests.lab.story import allowed, launch_in, refused, ssh, tls
 from tests.lab.tcp import Segment, Tap
 from tests.lab.workload import Workload
 
 OFFERED = {hellos.TLS_1_0: "1.0", hellos.TLS_1_1: "1.1", hellos.TLS_1_2: "1.2", hellos.TLS_1_3: "1.3"}
-PQ_ONLY, ECH_DENIED = "pq.may.test", "ech.may.test"
+PQ_ONLY, ECH_DENIED, QUIC = "pq.may.test", "ech.may.test", "quic.may.test"
+COULD_NOT_CONNECT, TIMED_OUT = 7, 28  # of curl
 NAMES_OF_A_RULE = 8  # a description has 255 characters
 
 
@@ -70,6 +71,8 @@ def desk(lab: Lab, appliance: Appliance) -> Workload:
     names = [*map(listed, TLS_CLIENTS), PQ_ONLY, ECH_DENIED]
     rules: list[Rule] = [tls(*names[i : i + NAMES_OF_A_RULE]) for i in range(0, len(names), NAMES_OF_A_RULE)]
     rules += [ssh(*map(listed, SSH_CLIENTS))]
+    for name in map(listed, SSH_CLIENTS):  # or the refusal of another would say that they have no address
+        lab.names[name] = [lab.internet.address(name)]
     return launch_in(lab, "desk", [lab.security_group(f"desk-{i}", rule) for i, rule in enumerate(rules)])
 
 
@@ -158,6 +161,7 @@ def test_a_browser_that_offers_ech_is_refused(lab: Lab, desk: Workload, programs
 
     assert CHROMIUM.refused in done.err
     refused(lab, server, "ech", dhost=server.name)
+    assert len(server.connections) > 1  # it tries again
 
 
 # ---- a server that insists on post-quantum keys ----
@@ -221,19 +225,45 @@ def test_that_server_insists(desk: Workload, programs: Programs, pq_only: str) -
 # ---- QUIC ----
 
 
-def test_http3_falls_back_at_once(lab: Lab, programs: Programs, appliance: Appliance) -> None:
-    """UDP 443 is refused with an ICMP error, which the client's Security Group lets in."""
-    server = lab.internet.tls("quic.may.test")
-    datagrams = lab.internet.udp("", address=server.address)
-    group = lab.security_group("quic", tls(server.name), egress("udp", 443), ingress=(egress("icmp", (3, 3)),))
-    client = launch_in(lab, "quic", [group])
+@pytest.fixture(scope="module", params=[True, False], ids=["udp is refused", "udp is dropped"])
+def quic(lab: Lab, appliance: Appliance, request: pytest.FixtureRequest) -> tuple[Workload, bool]:
+    """A client whose Security Group lets UDP 443 out and ICMP in, so that it is told; or drops UDP in silence."""
+    rules = (tls(QUIC), egress("udp", 443)) if request.param else (tls(QUIC),)
+    group = lab.security_group("quic", *rules, ingress=(egress("icmp", (3, 3)),))
+    return launch_in(lab, f"quic-{request.param}", [group]), request.param
 
+
+@pytest.fixture(scope="module")
+def h3(lab: Lab) -> tuple[Server, Server]:
+    """A server, at UDP and TCP 443."""
+    server = lab.internet.tls(QUIC)
+    return server, lab.internet.udp("", address=server.address)
+
+
+def test_http3_falls_back_at_once(
+    lab: Lab, programs: Programs, quic: tuple[Workload, bool], h3: tuple[Server, Server]
+) -> None:
+    """A listed name is reached over TCP, whether the client is told that UDP is refused or not."""
+    client, _ = quic
     timed = ("-w", "%{stderr}%{time_total}")
-    done = programs.run(client, "curl", "-sS", "--http3", *timed, f"https://{server.name}/")
+    done = programs.run(client, "curl", "-sS", "--http3", *timed, f"https://{QUIC}/")
 
-    assert done.json["server"] == server.name
+    assert done.json["server"] == QUIC
     assert float(done.err) < 2  # seconds
-    allowed(lab, server)
+    allowed(lab, h3[0])
+    assert h3[1].received() == b""
+
+
+def test_http3_is_refused_at_once_where_it_is_told(lab: Lab, programs: Programs, quic: tuple[Workload, bool]) -> None:
+    """Or else curl goes on to wait for QUIC, long after TCP was reset."""
+    client, told = quic
+    server = lab.internet.tls(f"quic-{told}.may-not.test".lower())
+    datagrams = lab.internet.udp("", address=server.address)
+
+    done = programs.run(client, "curl", "-sS", "--http3", "--max-time", "3", f"https://{server.name}/")
+
+    assert done.code == (COULD_NOT_CONNECT if told else TIMED_OUT), done
+    refused(lab, server, "name_not_listed", dhost=server.name)
     assert datagrams.received() == b""
 
 

@@ -46,7 +46,7 @@ def mute(lab: Lab, appliance: object) -> Workload:
 @pytest.fixture(scope="module")
 def web(lab: Lab, appliance: object) -> Workload:
     """A client with a list."""
-    names = ("api", "quiet", "ech", "ech2")
+    names = ("api", "quiet", "ech", "ech2", "esni")
     return launch(lab, "prefs-web", tls(*(f"{each}.prefs.test" for each in names)), egress("-1", None))
 
 
@@ -181,10 +181,12 @@ def test_no_flow_is_logged(lab: Lab, firewall: Appliance, web: Workload) -> None
     allowed(lab, server)
 
 
-def test_encrypted_hellos_pass_while_they_may(lab: Lab, firewall: Appliance, web: Workload) -> None:
+@pytest.mark.parametrize("name", ["ech", "esni"])
+def test_encrypted_hellos_pass_while_they_may(lab: Lab, firewall: Appliance, web: Workload, name: str) -> None:
     """And not a moment longer: nothing of the time when they did is recalled."""
-    octets = hello("ech.prefs.test", ech=True)
-    server = lab.internet.lines("ech.prefs.test", reply=hellos.server_stream(), after=len(octets))
+    hidden = hellos.extension({"ech": hellos.ECH, "esni": hellos.ESNI}[name], bytes(64))
+    octets = hello(f"{name}.prefs.test", extra=hidden)
+    server = lab.internet.lines(f"{name}.prefs.test", reply=hellos.server_stream(), after=len(octets))
 
     def passes() -> bool:
         with web.connect(server.address, 443) as stream:
