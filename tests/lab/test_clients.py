@@ -88,10 +88,11 @@ def hello_of(connection: Connection) -> tuple[ClientHello, int]:
     return parse_client_hello(octets[9:end]), end
 
 
-def segments_of(seen: list[Segment], octets: int) -> int:
-    """Return how many segments the first octets came in, not counting those that were sent again."""
-    starts = {(each.sequence - seen[0].sequence) % 2**32 for each in seen}
-    return len([start for start in starts if start < octets])
+def segments_of(seen: list[Segment], hello: bytes) -> int:
+    """Return how many segments a hello came in, not counting those that were sent again, or by other connections."""
+    first = next(each for each in seen if hello.startswith(each.payload))
+    starts = {(each.sequence - first.sequence) % 2**32 for each in seen}
+    return len([start for start in starts if start < len(hello)])
 
 
 def describe(connection: Connection, seen: list[Segment]) -> Hello:
@@ -100,7 +101,7 @@ def describe(connection: Connection, seen: list[Segment]) -> Hello:
     versions = sorted({*hello.supported_versions} & OFFERED.keys()) or [hello.best_version]
     return Hello(
         octets,
-        segments_of(seen, octets),
+        segments_of(seen, bytes(connection.octets[:octets])),
         f"{OFFERED[versions[0]]} - {OFFERED[versions[-1]]}",
         hellos.X25519MLKEM768 in (hello.key_share_groups or ()),
         hello.alpn,
