@@ -69,12 +69,13 @@ def main() -> None:
         return
     if tree() is not None:
         return
-    subprocess.run(["tests/setup.sh", "packages", KIND], check=True)
+    if subprocess.run(["tests/setup.sh", "packages", KIND], check=False).returncode:
+        return  # it has said why
     print(f"making a tree of clients in build/tools/{KIND}")
     try:
         tools(KIND, apt.sources(SUITE, *sys.argv[1:2]))
     except ImageError as error:
-        print(f"clients: {error}", file=sys.stderr)
+        print(f"clients: {error}\nclients: an archive is named by make test-clients MIRROR=...", file=sys.stderr)
 
 
 if __name__ == "__main__":
