@@ -34,6 +34,10 @@ KINDS = {
     "boot": (
         *("ovmf", "qemu-efi-aarch64", "qemu-system-arm", "qemu-system-x86", "qemu-utils", "seabios", "socat", "swtpm"),
     ),
+    "clients": (  # of the lab's workloads: tests/lab/clients.py
+        *("chromium", "curl", "default-jdk-headless", "git", "gnutls-bin", "libio-socket-ssl-perl", "libnss3-tools"),
+        *("mount", "nodejs", "openssh-client", "openssl", "python3-paramiko", "python3-requests", "rclone", "wget"),
+    ),
     "emulate": ("qemu-user",),
 }
 LOCKED = ("bake", "engine", "cross")  # what they make is in the image
@@ -115,6 +119,12 @@ def tools(
                 lock.settle(locked, found, renew=renew_lock)
             (directory / "stamp").write_text(_stamp(packages, locked), encoding="utf-8")
     return Tree(directory / "root")
+
+
+def made(kind: str) -> Tree | None:
+    """Return a tree for this machine, of a kind without a lock, if `tools` would have nothing to do."""
+    directory = BUILD / "tools" / kind
+    return Tree(directory / "root") if _is_current(directory / "stamp", sorted(KINDS[kind]), None) else None
 
 
 def _is_current(stamp: Path, packages: Sequence[str], locked: Path | None) -> bool:

@@ -23,6 +23,7 @@ TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0301, 0x0302, 0x0303, 0x0304
 GREASE = 0x3A3A
 DRAFT_28 = 0x7F1C
 X25519, P256, P384, X25519MLKEM768 = 29, 23, 24, 4588
+ECH, ESNI = 0xFE0D, 0xFFCE  # types of extension: RFC 9849, and the drafts before it
 CHANGE_CIPHER_SPEC_RECORD = b"\x14\x03\x03\x00\x01\x01"
 
 # ---- blocks ----
@@ -110,7 +111,7 @@ def client_hello(
                 alpn(*protocols) if protocols else b"",
                 b"" if versions is None else supported_versions(*((GREASE,) if grease else ()), *versions),
                 key_share(*groups) if groups else b"",
-                extension(0xFE0D, bytes(64)) if ech else b"",
+                extension(ECH, bytes(64)) if ech else b"",
             )
         )
     if grease:

@@ -19,10 +19,12 @@ from appliance.reason import REASON_TEXT
 from appliance.settings import describe_settings
 from image.promises import PROMISES
 from tests.attacks import render_table
+from tests.lab.clients import render_ssh_clients, render_tls_clients
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 REFERENCE = ROOT / "appliance/REFERENCE.md"
+CLIENTS = ROOT / "appliance/CLIENTS.md"
 IMAGE = ROOT / "image/README.md"
 SCHEMA = ROOT / "appliance/preferences.schema.json"
 SECURITY = ROOT / "SECURITY.md"
@@ -149,6 +151,7 @@ GENERATED: dict[Path, Blocks] = {
     REFERENCE: BLOCKS,
     IMAGE: {"promises": render_promises},
     SECURITY: {"attacks": render_table},
+    CLIENTS: {"tls": render_tls_clients, "ssh": render_ssh_clients},
 }
 
 

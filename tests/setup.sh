@@ -4,6 +4,7 @@
 #   tests/setup.sh packages           install the packages that the tests and the demo lack
 #   tests/setup.sh packages bench     and those of the benchmark
 #   tests/setup.sh packages image     and those that bake the image
+#   tests/setup.sh packages clients   and those that make the tree of real clients (tests/lab/programs.py)
 #   tests/setup.sh missing [KIND]     print them, one a line, and install nothing
 #   tests/setup.sh venv DIRECTORY     make or bring up to date the virtual environment
 #   tests/setup.sh checkov DIRECTORY  the same for checkov, whose own needs are many, in one of its own
@@ -20,6 +21,7 @@ LAB_NEEDS='
 conntrack : conntrack
 curl : curl
 gcc : gcc
+git : git
 ip : iproute2
 iptables : iptables
 make : make
@@ -42,11 +44,12 @@ haproxy : haproxy
 iperf3 : iperf3
 squid : squid-openssl
 '
-IMAGE_NEEDS='
+CLIENTS_NEEDS='
 mmdebstrap : mmdebstrap
 unshare : util-linux
 /usr/share/keyrings/debian-archive-keyring.gpg : debian-archive-keyring
 '
+IMAGE_NEEDS=$CLIENTS_NEEDS
 # To validate its template; later releases have no package of it.
 ! grep -q ^VERSION_CODENAME=bookworm /etc/os-release || IMAGE_NEEDS+='packer : packer
 '
@@ -107,16 +110,17 @@ missing_packages() { # the text of one of the maps above
     fi
 }
 
-missing() { # [bench|image]
+missing() { # [bench|image|clients]
     local needs=$LAB_NEEDS
     [[ ${1:-} != bench ]] || needs+=$BENCH_NEEDS
     [[ ${1:-} != image ]] || needs+=$IMAGE_NEEDS
+    [[ ${1:-} != clients ]] || needs+=$CLIENTS_NEEDS
     missing_packages "$needs" | sort -u
 }
 
 as_root=() # how to run a command as root; global, as a trap outlives the function that sets it
 
-install_packages() { # [bench|image]
+install_packages() { # [bench|image|clients]
     local packages policy=/usr/sbin/policy-rc.d
     mapfile -t packages < <(missing "$@")
     ((${#packages[@]})) || return 0

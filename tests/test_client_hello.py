@@ -6,6 +6,7 @@ from appliance.wire import tls
 from tests import hellos
 from tests.hellos import (
     DRAFT_28,
+    ESNI,
     GREASE,
     NAME,
     TLS_1_0,

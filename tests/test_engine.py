@@ -194,6 +194,8 @@ def shifted(commands: list, by: int) -> list:
 
 # ---- hellos that are refused ----
 
+ESNI_HELLO = tls(extra=hellos.extension(hellos.ESNI, bytes(64)))
+
 REFUSED_HELLOS = [
     # what                  octets                                            proto      code
     ("name not listed", OTHER_HELLO, "tls", "name_not_listed"),
@@ -201,6 +203,7 @@ REFUSED_HELLOS = [
     ("bad SNI", tls(name="api example.com"), "tls", "sni_bad_chars"),
     ("SNI of an address", tls(name="203.0.113.10"), "tls", "sni_ip_literal"),
     ("ECH", tls(ech=True), "tls", "ech"),
+    ("ESNI", ESNI_HELLO, "tls", "ech"),
     ("TLS 1.1", tls(versions=None, legacy_version=hellos.TLS_1_1), "tls", "tls_too_old"),
     ("TLS 1.1 in supported_versions", tls(versions=(hellos.TLS_1_1,)), "tls", "tls_too_old"),
     ("repeated extension", tls(extra=hellos.extension(23)), "tls", "ext_duplicate"),
@@ -235,17 +238,18 @@ def test_an_http_request_is_logged_with_its_head() -> None:
     assert event["dhost"] == "www.example.com"
 
 
-def test_ech_passes_where_it_is_wanted() -> None:
+@pytest.mark.parametrize("octets", [tls(ech=True), ESNI_HELLO], ids=["ECH", "ESNI"])
+def test_ech_passes_where_it_is_wanted(octets: bytes) -> None:
     """The preference lets such hellos pass, and counts for the next flow: no hello is recalled by the former one."""
     play = Play(preferences=Preferences(ech=Ech.ALLOW))
     for _ in range(2):
-        assert play.client(tls(ech=True))[0] == GOOD_HELLO
+        assert play.client(octets)[0] == GOOD_HELLO
         play.client_port += 1
     play.engine.on_preferences(DEFAULTS)
-    assert play.client(tls(ech=True))[0] == refused("client", "ech")
+    assert play.client(octets)[0] == refused("client", "ech")
     play.client_port += 1
     play.engine.on_preferences(Preferences(ech=Ech.ALLOW))
-    assert play.client(tls(ech=True))[0] == GOOD_HELLO
+    assert play.client(octets)[0] == GOOD_HELLO
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,13 @@ def test_what_cannot_be_mounted_is_not_entered(tmp_path: Path) -> None:
     assert done.returncode == 127
     assert done.stderr.count("not found") == 1
     assert sorted(path.name for path in place.iterdir()) == ["root"]
+
+
+def test_looking_makes_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that is there is found, and no longer when its list has changed."""
+    assert tools.made("boot") is None
+    assert machine.made == []
+
+    assert tools.tools("boot", []) == tools.made("boot")
+    monkeypatch.setattr(tools, "KINDS", {"boot": ("qemu", "swtpm")})
+    assert tools.made("boot") is None

@@ -32,5 +32,6 @@ one by itself; anything else is started as
 
 Modules: lab (verbs), workload, appliance; internet, servers, authority (the outside); fabric, fabric_rules,
 vpc_state (AWS's network); emulator, moto_gaps, moto_launch, moto_autoscaling, switchboard, metadata (AWS's APIs);
-fleet (appliances that Auto Scaling launches); namespaces, enclosure (Linux).
+fleet (appliances that Auto Scaling launches); preferring (the SSM parameter); clients, programs (real clients of
+Debian 13, from a tree that `make test-clients` makes); namespaces, enclosure (Linux).
 """

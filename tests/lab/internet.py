@@ -136,12 +136,17 @@ class Internet:
         return server
 
     @property
+    def ssh_key(self) -> Path:
+        """The private key that any server here lets SSH_USER in with."""
+        self._sshd()
+        return self._directory / "ssh" / "user"
+
+    @property
     def ssh_options(self) -> list[str]:
         """Arguments for ssh that log in to any server here, without questions."""
-        self._sshd()
         options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes", "LogLevel=ERROR"]
-        key = str(self._directory / "ssh" / "user")
-        return ["-F", "/dev/null", "-i", key, "-l", SSH_USER, *itertools.chain(*(("-o", each) for each in options))]
+        words = itertools.chain(*(("-o", each) for each in options))
+        return ["-F", "/dev/null", "-i", str(self.ssh_key), "-l", SSH_USER, *words]
 
     def close(self) -> None:
         """Stop all servers and close every connection."""
@@ -204,6 +209,7 @@ class Internet:
             (home / "passwd").write_text(f"{SSH_USER}:x:{_SSH_ID}:{_SSH_ID}::{home}:/bin/sh\n")
             (home / "sshd_config").write_text(
                 f"HostKey {home}/host\nAuthorizedKeysFile {home}/user.pub\nStrictModes no\nUsePAM no\nPidFile none\n"
+                "Subsystem sftp internal-sftp\n"
             )
             sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "sshd"
             inner = f"mount --bind {home}/passwd /etc/passwd && exec unshare --user --map-user={_SSH_ID} "

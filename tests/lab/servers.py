@@ -256,7 +256,7 @@ async def _answer_requests(
     receive: Callable[[], Awaitable[bytes]],
     send: Callable[[bytes], Awaitable[None]],
 ) -> None:
-    """Answer HTTP requests without bodies until the client is done."""
+    """Answer HTTP requests without bodies until the client is done, or wants the connection closed."""
     heard = b""
     while True:
         while b"\r\n\r\n" not in heard:
@@ -271,3 +271,5 @@ async def _answer_requests(
             body = json.dumps(saw | {"path": path.decode(), "tls": connection.version}).encode() + b"\n"
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
         await send(head.encode() + body)
+        if b"\r\nconnection: close" in request.lower():
+            return

@@ -6,64 +6,26 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests import hellos
-from tests.lab.appliance import Appliance, Config, Event
+from tests.lab.appliance import Appliance, Event
 from tests.lab.lab import Lab, wait_until
+from tests.lab.preferring import NAME, PREFERRED, prefer, preferred, running, wait_told, write
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS, allowed, hello, last_inspected, launch, refused, tls
 from tests.lab.workload import Workload
 
-NAME = "DiscrimiNAT_egress"
-PREFERRED: Config = {**SHORT_WAITS, "preferences": {"parameter": NAME, "interval": 0.3}}
-
 TOMORROW = (datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(1)).isoformat()
-
-
-def write(lab: Lab, text: str) -> None:
-    lab.ssm.put_parameter(Name=NAME, Value=text, Type="String", Overwrite=True)
-
-
-def prefer(lab: Lab, **values: object) -> None:
-    """Write preferences, and wait until each has been told to be in force; all others get their defaults."""
-    skip = len(lab.appliance.config_events())
-    write(lab, json.dumps({"%default": values}))
-    for key, value in values.items():
-        wait_told(lab, skip, f"{key}: {json.dumps(value)}, was ")
-
-
-def wait_told(lab: Lab, skip: int, reason: str, **fields: object) -> Event:
-    """Wait for an event of the config log that begins like this."""
-    return lab.appliance.wait_for_event(
-        lambda event: event["reason"].startswith(reason), skip=skip, **({"cat": "preferences"} | fields)
-    )
-
-
-@contextmanager
-def preferred(lab: Lab, **values: object) -> Iterator[None]:
-    """Prefer something, and afterwards the defaults again."""
-    prefer(lab, **values)
-    try:
-        yield
-    finally:
-        skip = len(lab.appliance.config_events())
-        write(lab, '{"%default": {}}')
-        for key in values:
-            wait_told(lab, skip, f"{key}: ")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def appliance(lab: Lab) -> Iterator[Appliance]:
     """The appliance with a parameter to read, which asks for nothing at first."""
-    write(lab, '{"%default": {}}')
-    lab.appliance.start(PREFERRED)
-    yield lab.appliance
-    lab.appliance.wipe()
-    lab.ssm.delete_parameter(Name=NAME)
+    with running(lab) as started:
+        yield started
 
 
 @pytest.fixture
@@ -84,7 +46,7 @@ def mute(lab: Lab, appliance: object) -> Workload:
 @pytest.fixture(scope="module")
 def web(lab: Lab, appliance: object) -> Workload:
     """A client with a list."""
-    names = ("api", "quiet", "ech", "ech2")
+    names = ("api", "quiet", "ech", "ech2", "esni")
     return launch(lab, "prefs-web", tls(*(f"{each}.prefs.test" for each in names)), egress("-1", None))
 
 
@@ -219,10 +181,12 @@ def test_no_flow_is_logged(lab: Lab, firewall: Appliance, web: Workload) -> None
     allowed(lab, server)
 
 
-def test_encrypted_hellos_pass_while_they_may(lab: Lab, firewall: Appliance, web: Workload) -> None:
+@pytest.mark.parametrize("name", ["ech", "esni"])
+def test_encrypted_hellos_pass_while_they_may(lab: Lab, firewall: Appliance, web: Workload, name: str) -> None:
     """And not a moment longer: nothing of the time when they did is recalled."""
-    octets = hello("ech.prefs.test", ech=True)
-    server = lab.internet.lines("ech.prefs.test", reply=hellos.server_stream(), after=len(octets))
+    hidden = hellos.extension({"ech": hellos.ECH, "esni": hellos.ESNI}[name], bytes(64))
+    octets = hello(f"{name}.prefs.test", extra=hidden)
+    server = lab.internet.lines(f"{name}.prefs.test", reply=hellos.server_stream(), after=len(octets))
 
     def passes() -> bool:
         with web.connect(server.address, 443) as stream:

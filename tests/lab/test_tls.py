@@ -187,6 +187,7 @@ HOSTILE = {
     "two trailing dots": (hello("target.tls.test.."), "sni_bad_chars"),
     "a long name": (hello(".".join(["a" * 60] * 5)), "sni_too_long"),
     "encrypted hello": (hello(LISTED_NAME, ech=True), "ech"),
+    "encrypted name": (hello(LISTED_NAME, extra=hellos.extension(hellos.ESNI, bytes(64))), "ech"),
     "a list length that lies": (hello(None, extra=hellos.server_name(LISTED_NAME, list_lie=1)), "malformed"),
     "octets behind the extensions": (hello(LISTED_NAME, tail=b"\0"), "malformed"),
     "nothing newer than TLS 1.1": (
