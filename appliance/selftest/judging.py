@@ -16,6 +16,7 @@ from appliance.reason import Reason
 from appliance.selftest.hellos import RETRY_RANDOM
 from appliance.selftest.row import Row
 
+NEAR = 0.002  # seconds: of a server that is nearer, too little is known to tell
 SOONER = 0.7  # of the time to the server and back: what comes within it cannot come from there
 
 
@@ -97,20 +98,20 @@ def is_retry(octets: bytes) -> bool:
 
 
 def _describe(heard: Heard, away: float) -> str:
-    time = f"{heard.seconds * 1000:.0f} ms"
     match heard.end:
         case End.ANSWERED:
-            return f"the server answered: {_name(heard.octets)}"
+            return f"answered: {_name(heard.octets)}"
         case End.CLOSED:
-            return "the server closed the connection"
+            return "closed by the server"
         case End.CONNECTED:
-            return "the server took the connection"
+            return "connected"
         case End.SILENT:
             return f"no answer in {heard.seconds:.0f} s"
         case End.REFUSED if heard.address:
             return f"ICMP error of {heard.address}"
     what = "reset" if heard.end is End.RESET else "connection refused"
-    return f"{what} after {time}" + (", sooner than the server could" if heard.seconds < away * SOONER else "")
+    sooner = away > NEAR and heard.seconds < away * SOONER
+    return f"{what} after {heard.seconds * 1000:.1f} ms" + (", sooner than the server could" if sooner else "")
 
 
 def _name(octets: bytes) -> str:

@@ -199,14 +199,14 @@ NAMES = (
 TLS = (
     Row(
         mark="T4",
-        tried="another name in a second hello, when the server has asked for one",
+        tried="another name in a second hello that was asked for",
         pieces=_two_hellos,
         way=Way.ON_RETRY,
         code=Reason.HELLO_NAME_CHANGED,
     ),
     Row(
         mark="T4",
-        tried="another name in a second hello, beside the first",
+        tried="another name in a second hello that was not",
         pieces=_one(lambda name: hello(name) + hello(UNLISTED)),
         code=Reason.MALFORMED,
     ),

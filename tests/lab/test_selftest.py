@@ -104,7 +104,9 @@ def test_without_an_appliance_nothing_is_stopped(scene: Scene) -> None:
         done = selftest(scene.web, HOST, "--other", OTHER, "--ssh", GIT, "--json")
 
     assert done.code == 1, (done.out, done.err)
-    refused = {each["tried"]: each for each in done.json["results"] if each["outcome"] not in {"NOT STOPPED", "allowed"}}
+    refused = {
+        each["tried"]: each for each in done.json["results"] if each["outcome"] not in {"NOT STOPPED", "allowed"}
+    }
     assert {each["mark"] for each in refused.values()} == NOT_HERE, json.dumps(refused, indent=1)
 
 
