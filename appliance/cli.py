@@ -64,6 +64,11 @@ examples:
   discriminat selftest api.example.com
   discriminat selftest api.example.com:8443 --ssh git.example.com --other www.example.org
   discriminat selftest api.example.com --list
+  sudo discriminat selftest api.example.com --here
+
+On the box, --here does it with the ruleset and the engine that are installed, in network namespaces of their own, as
+`prove` does, and carries what they let through on to the host. It touches nothing that is in force, asks AWS nothing,
+takes the host for listed, and compares the codes with those that are logged. It wants what `prove` wants.
 
 stopped      a reset or silence came back; "sooner than the server could": it cannot have been the server's
 NOT STOPPED  the server answered or ended the connection, be it by an alert, so that it got what it must not get
@@ -208,6 +213,9 @@ def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     selftest.add_argument("host", metavar="HOST[:PORT]", help="a host listed for TLS in this workload's groups (443)")
     selftest.add_argument("--other", metavar="HOST[:PORT]", help="a TLS host elsewhere, to send the listed name to")
     selftest.add_argument("--ssh", metavar="HOST[:PORT]", help="a host listed for SSH in this workload's groups (22)")
+    selftest.add_argument(
+        "--here", action="store_true", help="on the box: through a ruleset and an engine in a network of their own"
+    )
     selftest.add_argument("--list", action="store_true", help="print what would be tried, and send nothing")
     selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
     selftest.set_defaults(run=_selftest)
@@ -346,8 +354,11 @@ def _selftest(arguments: argparse.Namespace) -> int:
     if arguments.list:
         _print(render_rows(ROWS))
         return 0
+    run = run_selftest
+    if arguments.here:
+        from appliance.enclosed import run_enclosed as run  # noqa: PLC0415
     sys.stderr.write(f"discriminat: {len(ROWS)} rows, hellos only, towards {targets}; this takes about 20 s\n")
-    findings = run_selftest(targets)
+    findings = run(targets)
     _print(findings.document() if arguments.json else render_findings(findings))
     return findings.status
 

@@ -6,6 +6,7 @@ An honest connection comes first and last: without it, silence would say nothing
 
 import ssl
 import time
+from dataclasses import dataclass
 
 from appliance.edge import injector, probe
 from appliance.errors import BaselineError
@@ -13,7 +14,7 @@ from appliance.selftest.findings import Findings
 from appliance.selftest.judging import End, Heard, Result, judge
 from appliance.selftest.row import Piece, Place, Row, Way
 from appliance.selftest.rows import ROWS, SSH_HELLO
-from appliance.selftest.target import Target, Targets
+from appliance.selftest.target import Targets
 
 PAUSE = 0.1  # seconds between two rows: ten connections a second at most
 WAIT = 8.0  # seconds for an answer or a refusal; the appliance holds what it has to look up for five
@@ -25,41 +26,77 @@ _LISTED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where the hosts are. In place of what is not there stands why its rows are not tried."""
+
+    name: str
+    place: Place
+    v6: tuple[str, ...]
+    other: Place | str
+    ssh: Place | str
+
+
 def run_selftest(targets: Targets) -> Findings:
-    """Try every row, and return what came of it.
+    """Try every row from here, and return what came of it.
 
     Raises:
         BaselineError: there is no honest connection, so that nothing can be judged.
     """
-    attempt = _Attempt(targets)
+    return try_rows(find(targets))
+
+
+def find(targets: Targets) -> Found:
+    """Ask DNS where the hosts are.
+
+    Raises:
+        BaselineError: the host is nowhere.
+    """
+    name, port = targets.host.name, targets.host.port
+    addresses = probe.addresses_of(name)
+    if not addresses:
+        raise BaselineError(f"{name} has no IPv4 address here", hint="is the name right, and does DNS work?")
+    other: Place | str = "name a host that has other addresses: --other HOST"
+    if targets.other is not None:
+        free = [address for address in probe.addresses_of(targets.other.name) if address not in addresses]
+        other = Place(free[0], targets.other.port) if free else f"{targets.other.name} has no address of its own here"
+    ssh: Place | str = "name a host that is listed for SSH: --ssh HOST"
+    if targets.ssh is not None:
+        there = probe.addresses_of(targets.ssh.name)
+        ssh = Place(there[0], targets.ssh.port) if there else f"{targets.ssh.name} has no address here"
+    return Found(name, Place(addresses[0], port), tuple(probe.addresses_of(name, version=6)), other, ssh)
+
+
+def try_rows(found: Found) -> Findings:
+    """Try every row between two honest connections.
+
+    Raises:
+        BaselineError: the first one fails.
+    """
+    attempt = _Attempt(found)
     results = []
     for row in ROWS:
         time.sleep(PAUSE)
         results.append(attempt.run(row))
     broken = ""
     try:
-        probe.shake_hands(attempt.place, targets.host.name, WAIT)
+        probe.shake_hands(found.place, found.name, WAIT)
     except OSError as fault:
         broken = f"in the end an honest connection does not work any more: {_words(fault)}"
-    return Findings(
-        targets.host.name, targets.host.port, attempt.place.address, attempt.away, tuple(results), broken=broken
-    )
+    return Findings(found.name, found.place.port, found.place.address, attempt.away, tuple(results), broken=broken)
 
 
 class _Attempt:
-    """Where the rows go, and how far that is. Makes the first honest connection."""
+    """Where the rows go, and how far that is. Makes the first honest connections."""
 
-    def __init__(self, targets: Targets) -> None:
-        host = targets.host
-        addresses = probe.addresses_of(host.name)
-        if not addresses:
-            raise BaselineError(f"{host.name} has no IPv4 address here", hint="is the name right, and DNS working?")
-        self.place = Place(addresses[0], host.port)
-        self.name = host.name
-        self.away = _first_contact(self.place, host.name)
-        self._v6 = probe.addresses_of(host.name, version=6)
-        self._other = _other(targets.other, addresses)
-        self._ssh = _ssh(targets.ssh)
+    def __init__(self, found: Found) -> None:
+        self.place, self.name = found.place, found.name
+        self.away = _first_contact(found.place, found.name)
+        self._v6, self._other, self._ssh = found.v6, found.other, found.ssh
+        if isinstance(found.ssh, Place):
+            heard = probe.converse(found.ssh, (Piece(SSH_HELLO),), WAIT)
+            if not heard.octets.startswith(b"SSH-"):
+                self._ssh = "the host for SSH does not answer an honest client"
 
     def run(self, row: Row) -> Result:
         """Try one row."""
@@ -116,28 +153,7 @@ def _first_contact(place: Place, name: str) -> float:
     return min(times)
 
 
-def _other(target: Target | None, own: list[str]) -> Place | str:
-    """Return where the other host is, or why its row is not tried."""
-    if target is None:
-        return "name a host that has other addresses: --other HOST"
-    for address in probe.addresses_of(target.name):
-        if address not in own:
-            return Place(address, target.port)
-    return f"{target.name} has no address of its own here"
-
-
-def _ssh(target: Target | None) -> Place | str:
-    """Return where the SSH host is, or why its rows are not tried."""
-    if target is None:
-        return "name a host that is listed for SSH: --ssh HOST"
-    for address in probe.addresses_of(target.name)[:1]:
-        place = Place(address, target.port)
-        heard = probe.converse(place, (Piece(SSH_HELLO),), WAIT)
-        return place if heard.octets.startswith(b"SSH-") else f"{target.name} does not answer an honest SSH client"
-    return f"{target.name} has no address here"
-
-
-def _over_ipv6(addresses: list[str], port: int) -> Heard:
+def _over_ipv6(addresses: tuple[str, ...], port: int) -> Heard:
     if not addresses:
         return Heard(End.UNABLE, why="the host has no IPv6 address")
     return probe.connect_v6(addresses[0], port, DATAGRAM_WAIT)

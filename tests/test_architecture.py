@@ -68,11 +68,13 @@ MAY_IMPORT = {
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
-    "probing": {"edge", "selftest"},  # composition root of `selftest`
+    "probing": {"edge", "selftest"},  # composition root of `selftest`, and of the same in a sandbox:
+    "enclosed": {"edge", "messages", "policy", "probing", "selftest", "trial"},
     # Composition root of `check` and `explain`, as `app` is of `run`.
     "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "probing", "selftest", "settings", "sources", "trial", "worker"} | ADVICE_PARTS,
+    "cli": {"about", "app", "edge", "enclosed", "probing", "selftest", "settings", "sources", "trial", "worker"}
+    | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 

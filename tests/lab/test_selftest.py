@@ -10,6 +10,7 @@ import pytest
 
 from appliance.selftest.rows import ROWS, UNLISTED
 from tests import installed
+from tests.lab import service
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
@@ -119,3 +120,58 @@ def test_behind_a_dead_engine_nothing_can_be_judged(filtered: Scene) -> None:
     assert (done.code, done.out) == (3, "")
     assert f"error: an honest connection to {HOST} (" in done.err
     assert "hint: it must be listed for TLS" in done.err
+
+
+# ---- on the box ----
+
+# Runs the verb after a change to the program.
+ALTERED = """
+import sys
+from appliance import cli
+from appliance.edge import netfilter
+{change}
+sys.argv = ["discriminat", "selftest", *sys.argv[1:]]
+cli.main()
+"""
+NAT = """
+netfilter.render_ruleset = lambda config: (
+    "table ip x { chain p { type nat hook postrouting priority 100; masquerade; }; }"
+)
+netfilter.Netfilter.open_ports = lambda *_: None
+"""
+
+
+def selftest_here(scene: Scene, change: str = "") -> Result:
+    """Run the verb on the box, as the engine's user."""
+    box = scene.lab.appliance
+    script = ALTERED.format(change=change)
+    program = service.command(sys.executable, "-c", script, HOST, "--here", "--other", OTHER, "--ssh", GIT, "--json")
+    environment = {**box.environment, "SSL_CERT_FILE": str(scene.lab.internet.authority.bundle)}
+    done = box.namespace.run(*program, env=environment, check=False, timeout=100)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_on_the_box_everything_is_stopped_too(filtered: Scene) -> None:
+    """Through a ruleset and an engine in a sandbox to the real host; what is in force is as it was."""
+    look = ("sh", "-c", "nft list ruleset | grep -v counter; ip -o address; ip route; sysctl net.ipv4.ip_forward")
+    before = filtered.lab.appliance.namespace.run(*look).stdout
+
+    done = selftest_here(filtered)
+
+    assert done.code == 0, (done.out, done.err)
+    assert outcomes(done.json["results"]) == {}
+    assert UNLISTED.encode() not in filtered.host.received()
+    assert sum(bool(connection.octets) for connection in filtered.host.connections) == HONEST
+    assert filtered.host.sources() == {filtered.lab.appliance.public}
+    assert filtered.other.received() == b""
+    assert filtered.lab.appliance.namespace.run(*look).stdout == before
+
+
+def test_on_the_box_a_ruleset_that_does_not_filter_is_found(filtered: Scene) -> None:
+    """It is the ruleset in the sandbox that stops, not the sandbox."""
+    done = selftest_here(filtered, NAT)
+
+    assert done.code == 1, (done.out, done.err)
+    through = [each["tried"] for each in done.json["results"] if each["outcome"] == "NOT STOPPED"]
+    assert len(through) == len(outcomes(done.json["results"]))
+    assert len(through) > 35
