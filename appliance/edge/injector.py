@@ -18,6 +18,7 @@ from appliance.selftest.row import Piece, Place
 from appliance.selftest.segments import ACK, SYN, packet, segment
 
 IDENT = 0x5E1F  # of our packets, which are never fragments
+LATE = 0.5  # seconds after a reset in which an answer counts
 PAUSE = 0.05  # seconds between two segments, so that the first one is there first
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -70,22 +71,34 @@ def inject(place: Place, pieces: Sequence[Piece], wait: float) -> Heard:
 
 
 def _hear(stream: socket.socket, raw_in: socket.socket, place: Place, port: int, wait: float) -> Heard:
-    """Return the first octets of the server's, or the reset or the end that the kernel was told of."""
+    """Return the first octets of the server's, or the reset or the end that the kernel was told of.
+
+    A reset may be for an earlier piece than the last, so what comes soon after it is heard as well.
+    """
     began = time.monotonic()
-    while (left := began + wait - time.monotonic()) > 0:
-        ready = select.select([stream, raw_in], [], [], left)[0]
+    until = began + wait
+    heard = Heard(End.SILENT, seconds=wait)
+    while (left := until - time.monotonic()) > 0:
+        sources = [raw_in, stream] if heard.end is End.SILENT else [raw_in]
+        ready = select.select(sources, [], [], left)[0]
         seconds = time.monotonic() - began
         if raw_in in ready:
             arrived = _parse(raw_in.recv(65536), place, port)
             if arrived is not None and arrived.payload:
                 return Heard(End.ANSWERED, arrived.payload, seconds)
         elif stream in ready:
-            try:
-                octets = stream.recv(65536)
-            except OSError:
-                return Heard(End.RESET, seconds=seconds)
-            return Heard(End.ANSWERED if octets else End.CLOSED, octets, seconds)
-    return Heard(End.SILENT, seconds=wait)
+            heard = _take(stream, seconds)
+            until = min(until, time.monotonic() + LATE)
+    return heard
+
+
+def _take(stream: socket.socket, seconds: float) -> Heard:
+    """Return what the kernel has been told."""
+    try:
+        octets = stream.recv(65536)
+    except OSError:
+        return Heard(End.RESET, seconds=seconds)
+    return Heard(End.ANSWERED if octets else End.CLOSED, octets, seconds)
 
 
 def _await(raw_in: socket.socket, place: Place, port: int, wait: float) -> _Arrived | None:
