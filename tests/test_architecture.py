@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "messages": {"policy", "limits"},
     "metrics": {"event"},
     "settings": set(),
+    "manual": set(),
     "selftest": {"selftest", "policy"},
     "aws": set(),  # how every edge to AWS asks
     "edge": {"policy", "wire", "event", "aws", "selftest"},
@@ -73,7 +74,19 @@ MAY_IMPORT = {
     # Composition root of `check` and `explain`, as `app` is of `run`.
     "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "enclosed", "probing", "selftest", "settings", "sources", "trial", "worker"}
+    "cli": {
+        "about",
+        "app",
+        "edge",
+        "enclosed",
+        "manual",
+        "probing",
+        "selftest",
+        "settings",
+        "sources",
+        "trial",
+        "worker",
+    }
     | ADVICE_PARTS,
     "__main__": {"cli"},
 }
@@ -82,7 +95,7 @@ PURE = (
     FOUNDATIONS
     | ENGINE_PARTS
     | ADVICE_PARTS
-    | {"engine", "messages", "metrics", "policy", "selftest", "settings", "wire"}
+    | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
 )
 
 # Modules that read the clock, roll dice, or touch anything outside the process.

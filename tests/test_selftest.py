@@ -170,7 +170,7 @@ def test_segments_are_what_they_say() -> None:
     """The engine's own parser reads them so, and the checksum is right unless it is to be wrong."""
     addresses = socket.inet_aton("10.0.1.10"), socket.inet_aton(SERVER)
     for lie in (0, 1):
-        octets = segment((40000, 443), addresses, 2**32 + 7, 9, b"payload", urgent=True, checksum_lie=lie)
+        octets = segment((40000, 443), addresses, 2**32 + 7, 9, b"payload", checksum_lie=lie)
         parsed = parse_packet(packet(octets, addresses, ident=1))
         pseudo = b"".join(addresses) + struct.pack("!HH", 6, len(octets))
 

@@ -6,9 +6,9 @@ RFC 8999 section 5.1 and RFC 9000 section 6 (a version of QUIC that nobody has).
 
 import struct
 
-SYN, PSH, ACK, URG = 0x02, 0x08, 0x10, 0x20
+SYN, PSH, ACK = 0x02, 0x08, 0x10
 TCP = 6
-NO_OPERATION = b"\x01"  # of TCP's options
+TTL = 64
 WINDOW = 64000  # octets
 QUIC_LEAST = 1200  # octets: servers answer nothing shorter (RFC 9000 section 14.1)
 QUIC_NOBODYS = 0x1A2A3A4A  # RFC 9000 section 15: reserved, so that a server names the versions it has
@@ -30,54 +30,25 @@ def segment(
     acknowledgement: int,
     payload: bytes,
     *,
-    flags: int = ACK | PSH,
-    options: bytes = b"",
-    urgent: bool = False,
     checksum_lie: int = 0,
 ) -> bytes:
-    """Return a TCP segment from its header on.
+    """Return a TCP segment with payload, from its header on.
 
     Args:
         ports: source and destination.
         addresses: likewise, of four octets each, for the checksum.
         checksum_lie: what the checksum is wrong by.
     """
-    options += NO_OPERATION * (-len(options) % 4)
-    head = struct.pack(
-        "!HHIIBBHHH",
-        *ports,
-        sequence % 2**32,
-        acknowledgement if flags & ACK else 0,
-        (20 + len(options)) // 4 << 4,
-        flags | (URG if urgent else 0),
-        WINDOW,
-        0,
-        len(payload) if urgent else 0,
-    )
-    octets = head + options + payload
+    numbers = sequence % 2**32, acknowledgement % 2**32
+    head = struct.pack("!HHIIBBHHH", *ports, *numbers, 5 << 4, ACK | PSH, WINDOW, 0, 0)
+    octets = head + payload
     checksum = checksum_of(b"".join(addresses) + struct.pack("!HH", TCP, len(octets)) + octets)
     return octets[:16] + (checksum + checksum_lie & 0xFFFF).to_bytes(2) + octets[18:]
 
 
-def packet(
-    octets: bytes,
-    addresses: tuple[bytes, bytes],
-    *,
-    ident: int,
-    fragment: int = 0,
-    ttl: int = 64,
-    ip_options: bytes = b"",
-) -> bytes:
-    """Return an IPv4 packet that holds a segment or a piece of one; the kernel fills in its checksum.
-
-    Args:
-        fragment: flags and offset, as they stand in the header.
-    """
-    size = 20 + len(ip_options)
-    header = struct.pack(
-        "!BBHHHBBH4s4s", 0x40 | size // 4, 0, size + len(octets), ident, fragment, ttl, TCP, 0, *addresses
-    )
-    return header + ip_options + octets
+def packet(octets: bytes, addresses: tuple[bytes, bytes], *, ident: int) -> bytes:
+    """Return an IPv4 packet that holds a segment; the kernel fills in its checksum."""
+    return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(octets), ident, 0, TTL, TCP, 0, *addresses) + octets
 
 
 def echo_request(ident: int) -> bytes:

@@ -10,8 +10,6 @@ It keeps no timers and repeats nothing: every segment on the wire is one that a 
 acknowledges what it reads. The host's own TCP knows nothing of these connections, so a rule in the workload's
 namespace keeps it from resetting them. `Tap` shows the segments that reach a host.
 
-The self-test's builders (`appliance/selftest/segments.py`) make the segments.
-
 Source: RFC 791, RFC 9293 section 3.1, RFC 2385 (MD5), RFC 7413 (Fast Open).
 """
 
@@ -24,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
-from appliance.selftest.segments import packet, segment
 from tests.lab.namespaces import Namespace
 from tests.lab.workload import Workload
 
@@ -32,11 +29,13 @@ FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 MORE_FRAGMENTS = 0x2000
 OUR_MARK = 0x1AB  # of packets made here
 OUR_PORTS = (20000, 29999)  # outside of the range Linux takes client ports from
+WINDOW = 64000  # octets
 WAIT = 3.0  # seconds for the other end to answer
 
 MSS = bytes((2, 4)) + (1460).to_bytes(2)
 MD5_OPTION = bytes((19, 18)) + bytes(16)
 FAST_OPEN_COOKIE = bytes((34, 10)) + bytes(range(8))
+NO_OPERATION = b"\x01"
 IP_NO_OPERATIONS = b"\x01\x01\x01\x00"  # an IP option list that does nothing
 
 KEEP_QUIET = f"""
@@ -165,23 +164,40 @@ class Peer:
         checksum_lie: int = 0,
     ) -> bytes:
         """Return a segment as `send` would send it, from its TCP header on."""
-        return segment(
-            (self.source_port, self.port),
-            (socket.inet_aton(self.source), socket.inet_aton(self.destination)),
-            self.isn + 1 + at,
-            self.expects,
-            payload,
-            flags=flags,
-            options=options,
-            urgent=urgent,
-            checksum_lie=checksum_lie,
+        options += NO_OPERATION * (-len(options) % 4)
+        flags |= URG if urgent else 0
+        head = struct.pack(
+            "!HHIIBBHHH",
+            self.source_port,
+            self.port,
+            (self.isn + 1 + at) % 2**32,
+            self.expects if flags & ACK else 0,
+            (20 + len(options)) // 4 << 4,
+            flags,
+            WINDOW,
+            0,
+            len(payload) if urgent else 0,
         )
+        octets = head + options + payload
+        pseudo = socket.inet_aton(self.source) + socket.inet_aton(self.destination) + struct.pack("!HH", 6, len(octets))
+        checksum = (checksum_of(pseudo + octets) + checksum_lie) & 0xFFFF
+        return octets[:16] + checksum.to_bytes(2) + octets[18:]
 
     def _put(self, octets: bytes, *, ttl: int = 64, ip_options: bytes = b"", ident: int = 0, fragment: int = 0) -> None:
-        addresses = socket.inet_aton(self.source), socket.inet_aton(self.destination)
-        ident = ident or next(_idents)
-        made = packet(octets, addresses, ident=ident, fragment=fragment, ttl=ttl, ip_options=ip_options)
-        self._out.sendto(made, (self.destination, 0))
+        header = struct.pack(
+            "!BBHHHBBH4s4s",
+            0x40 | (20 + len(ip_options)) // 4,
+            0,
+            20 + len(ip_options) + len(octets),
+            ident or next(_idents),
+            fragment,
+            ttl,
+            socket.IPPROTO_TCP,
+            0,  # the kernel fills it in
+            socket.inet_aton(self.source),
+            socket.inet_aton(self.destination),
+        )
+        self._out.sendto(header + ip_options + octets, (self.destination, 0))
 
     # ---- receiving ----
 
@@ -258,12 +274,20 @@ class Tap:
                 yield found[1]
 
 
-def _parse(octets: bytes) -> tuple[tuple[str, int, str, int], Segment] | None:
+def checksum_of(octets: bytes) -> int:
+    """Return the Internet checksum (RFC 1071)."""
+    total = sum(struct.unpack(f"!{len(octets + b'0') // 2}H", octets + b"\0" * (len(octets) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _parse(packet: bytes) -> tuple[tuple[str, int, str, int], Segment] | None:
     """Return source, destination and segment of an IPv4 packet."""
-    start = (octets[0] & 0xF) * 4
-    if len(octets) < start + 20:
+    start = (packet[0] & 0xF) * 4
+    if len(packet) < start + 20:
         return None
-    source_port, port, sequence, acknowledgement, offset, flags = struct.unpack_from("!HHIIBB", octets, start)
+    source_port, port, sequence, acknowledgement, offset, flags = struct.unpack_from("!HHIIBB", packet, start)
     end = start + (offset >> 4) * 4
-    key = (socket.inet_ntoa(octets[12:16]), source_port, socket.inet_ntoa(octets[16:20]), port)
-    return key, Segment(sequence, acknowledgement, flags, octets[start + 20 : end], octets[end:], octets[8])
+    key = (socket.inet_ntoa(packet[12:16]), source_port, socket.inet_ntoa(packet[16:20]), port)
+    return key, Segment(sequence, acknowledgement, flags, packet[start + 20 : end], packet[end:], packet[8])

@@ -122,6 +122,20 @@ def test_behind_a_dead_engine_nothing_can_be_judged(filtered: Scene) -> None:
     assert "hint: it must be listed for TLS" in done.err
 
 
+def test_what_a_deployment_lets_pass_is_told(filtered: Scene) -> None:
+    """One defence is switched off: its rows get through, all others are as before."""
+    filtered.lab.appliance.wipe()
+    filtered.lab.appliance.start({**SHORT_WAITS, "tls": {"ech": True}})
+    wait_known(filtered.lab, filtered.web)
+
+    done = selftest(filtered.web, HOST, "--other", OTHER, "--ssh", GIT, "--json")
+
+    assert done.code == 1, (done.out, done.err)
+    assert {line.partition(" ")[0] for line in outcomes(done.json["results"])} == {"T5"}
+    through = [each["mark"] for each in done.json["results"] if each["outcome"] == "NOT STOPPED"]
+    assert through == ["T5", "T5"]
+
+
 # ---- on the box ----
 
 # Runs the verb after a change to the program.
