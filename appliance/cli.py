@@ -1,7 +1,7 @@
 """The command `discriminat`: verbs, arguments and exit codes, nothing else.
 
 Standard output carries what was asked for; everything else goes to standard error, as
-`discriminat: error: …` and `discriminat: hint: …`. Exit codes: 0 fine, 1 refused or failed, 2 usage.
+`discriminat: error: …` and `discriminat: hint: …`. Exit codes: 0 fine, 1 refused or failed, 2 usage, 3 not judged.
 """
 
 import argparse
@@ -13,46 +13,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
-from appliance.errors import DiscriminatError, PolicyError, SettingsError, TrialError
+from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
+from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, SELFTEST_EPILOG
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
 WORKER = "worker"  # the verb by which `run` starts its workers
-
-SOURCES = """\
-Security Groups and network interfaces are read from AWS, as the appliance reads them, or from files:
-  aws ec2 describe-security-groups    --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json
-  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json"""
-
-CHECK_EPILOG = f"""\
-{SOURCES}
-
-examples:
-  discriminat check --security-groups groups.json
-  discriminat check --security-groups groups.json --network-interfaces interfaces.json --json
-  aws ec2 describe-security-groups | discriminat check --security-groups -
-  discriminat check --vpc-id vpc-0a1b2c3d --region eu-west-1
-
-rejected, exit 1: what grants nothing, because the appliance or AWS refuses it
-  an annotation or a name that cannot be read, a rule of the wrong shape, a description with characters that
-  AWS refuses or of more than 255 of them, two rules with the same protocol, port and destination
-warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
-  a port annotated for 0.0.0.0/1 or narrower where no rule has 0.0.0.0/0 (AWS drops the rest), names listed
-  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears"""
-
-EXPLAIN_EPILOG = f"""\
-{SOURCES}
-So are the preferences of the deployment, if this machine has the settings that name their parameter:
-  aws ssm get-parameter --name DiscrimiNAT_egress > preferences.json
-
-examples:
-  discriminat explain --client 10.0.1.10 --port 443 --name api.example.com
-  discriminat explain --client 10.0.1.10 --port 443 --name api.example.com --address 203.0.113.10
-  discriminat explain --client 10.0.1.10 --port 22 --name git.example.com --protocol ssh --resolve \\
-      --security-groups groups.json --network-interfaces interfaces.json --preferences preferences.json
-
-exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
-A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
 
 
 def main() -> NoReturn:
@@ -65,7 +31,9 @@ def main() -> NoReturn:
         sys.stderr.write(f"discriminat: error: {fault.message}\n")
         if fault.hint:
             sys.stderr.write(f"discriminat: hint: {fault.hint}\n")
-        status = 2 if isinstance(fault, PolicyError) else 1  # only an argument can be one here
+        status = 3 if isinstance(fault, BaselineError) else 1
+        if isinstance(fault, PolicyError):  # only an argument can be one here
+            status = 2
     except BrokenPipeError:  # the reader has seen enough; what is still in the buffer must not complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -82,7 +50,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
         prog="discriminat",
         description="An egress firewall for AWS VPCs, and their NAT. The allowlist is written into the descriptions"
         " of the workloads' own Security Group rules, as in discriminat:tls:api.example.com",
-        epilog="discriminat VERB --help says more. Exit codes: 0 fine, 1 refused or failed, 2 usage.",
+        epilog="discriminat VERB --help says more. Exit codes: 0 fine, 1 refused or failed, 2 usage, 3 not judged.",
     )
     parser.add_argument("--version", action="version", version=f"discriminat {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -91,6 +59,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_prove(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_selftest(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
@@ -172,6 +141,26 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--preferences-parameter", default="", metavar="NAME", help="SSM parameter (the one of the settings here)"
     )
     explain.set_defaults(run=_explain)
+
+
+def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    selftest = verbs.add_parser(
+        "selftest",
+        help="from a workload: try the harmless attacks of the catalogue, and print what was stopped",
+        description="From a workload, through the appliance: try the harmless part of the catalogue of attacks (the\n"
+        "table in SECURITY.md) against a host that is listed for it, and print what was stopped, row by row.",
+        epilog=SELFTEST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    selftest.add_argument("host", metavar="HOST[:PORT]", help="a host listed for TLS in this workload's groups (443)")
+    selftest.add_argument("--other", metavar="HOST[:PORT]", help="a TLS host elsewhere, to send the listed name to")
+    selftest.add_argument("--ssh", metavar="HOST[:PORT]", help="a host listed for SSH in this workload's groups (22)")
+    selftest.add_argument(
+        "--here", action="store_true", help="on the box: through a ruleset and an engine in a network of their own"
+    )
+    selftest.add_argument("--list", action="store_true", help="print what would be tried, and send nothing")
+    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
+    selftest.set_defaults(run=_selftest)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -291,6 +280,29 @@ def _explain(arguments: argparse.Namespace) -> int:
     explanation = answer(source, question, resolve=arguments.resolve, read_settings=read_settings)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    from appliance.probing import run_selftest  # noqa: PLC0415
+    from appliance.selftest.findings import render_findings, render_rows  # noqa: PLC0415
+    from appliance.selftest.rows import ROWS  # noqa: PLC0415
+    from appliance.selftest.target import SSH_PORT, Target, Targets  # noqa: PLC0415
+
+    targets = Targets(
+        Target.parse(arguments.host),
+        Target.parse(arguments.other) if arguments.other else None,
+        Target.parse(arguments.ssh, SSH_PORT) if arguments.ssh else None,
+    )
+    if arguments.list:
+        _print(render_rows(ROWS))
+        return 0
+    run = run_selftest
+    if arguments.here:
+        from appliance.enclosed import run_enclosed as run  # noqa: PLC0415
+    sys.stderr.write(f"discriminat: {len(ROWS)} rows, hellos only, towards {targets}; this takes about 20 s\n")
+    findings = run(targets)
+    _print(findings.document() if arguments.json else render_findings(findings))
+    return findings.status
 
 
 def _version(arguments: argparse.Namespace) -> int:

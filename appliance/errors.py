@@ -10,7 +10,8 @@
     ├── InputError              a file, or what stands in for it, that cannot be used
     ├── AwsError                AWS did not answer, or not as documented
     ├── KernelError             the kernel refused a ruleset, a queue or a socket
-    └── TrialError              the data plane let pass or refused what it should not have
+    ├── TrialError              the data plane let pass or refused what it should not have
+    └── BaselineError           a self-test has nothing to compare with
 
 This module imports nothing. The core raises; only `cli.py` prints and exits.
 """
@@ -71,3 +72,7 @@ class KernelError(DiscriminatError):
 
 class TrialError(DiscriminatError):
     """The data plane did not do with a flow what policy says. The caller stays closed."""
+
+
+class BaselineError(DiscriminatError):
+    """No honest connection works, so that a self-test cannot tell what is stopped. Nothing is judged."""

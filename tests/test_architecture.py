@@ -59,8 +59,10 @@ MAY_IMPORT = {
     "messages": {"policy", "limits"},
     "metrics": {"event"},
     "settings": set(),
+    "manual": set(),
+    "selftest": {"selftest", "policy"},
     "aws": set(),  # how every edge to AWS asks
-    "edge": {"policy", "wire", "event", "aws"},
+    "edge": {"policy", "wire", "event", "aws", "selftest"},
     "worker": {"engine", "edge", "policy", "wire", "messages", "settings"} | ENGINE_PARTS,
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
@@ -68,14 +70,34 @@ MAY_IMPORT = {
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
+    "probing": {"edge", "selftest"},  # composition root of `selftest`, and of the same in a sandbox:
+    "enclosed": {"edge", "messages", "policy", "probing", "selftest", "trial"},
     # Composition root of `check` and `explain`, as `app` is of `run`.
     "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "sources", "settings", "trial", "worker"} | ADVICE_PARTS,
+    "cli": {
+        "about",
+        "app",
+        "edge",
+        "enclosed",
+        "manual",
+        "probing",
+        "selftest",
+        "settings",
+        "sources",
+        "trial",
+        "worker",
+    }
+    | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 
-PURE = FOUNDATIONS | ENGINE_PARTS | ADVICE_PARTS | {"engine", "messages", "metrics", "policy", "settings", "wire"}
+PURE = (
+    FOUNDATIONS
+    | ENGINE_PARTS
+    | ADVICE_PARTS
+    | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
+)
 
 # Modules that read the clock, roll dice, or touch anything outside the process.
 EFFECTS = {

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from appliance import __version__, cli, sources, trial
+from appliance import __version__, cli, probing, sources, trial
 from appliance.address import parse_ipv4
 from appliance.edge import hosts, system
-from appliance.errors import AwsError
+from appliance.errors import AwsError, BaselineError
 from appliance.policy.addresses import Answer
+from appliance.selftest.rows import ROWS
 from appliance.trial import Findings
 
 VECTORS = Path(__file__).parent / "vectors/aws"
@@ -56,7 +57,7 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "version"))
+    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "selftest", "version"))
     assert "worker" not in text
 
 
@@ -116,12 +117,60 @@ def test_prove_prints_what_it_found(discriminat: Discriminat, monkeypatch: pytes
         assert text.out.startswith("passed: a listed name got through and another was reset, through the nft queue")
 
 
-@pytest.mark.parametrize("verb", ["check", "explain"])
+# ---- selftest ----
+
+
+def test_selftest_lists_its_rows_and_sends_nothing(discriminat: Discriminat) -> None:
+    """No socket may be opened here, so none was."""
+    ran = discriminat("selftest", "api.example.com", "--list")
+
+    assert (ran.status, ran.err) == (0, "")
+    assert len(ran.out.splitlines()) == len(ROWS)
+    assert "N5   no name " in ran.out
+
+
+NO_TARGETS = [
+    # arguments                                       complaint
+    (["api"], "'api' is a single label"),
+    (["203.0.113.10"], "is an address, not a name"),
+    (["api.example.com:https"], "'https' is not a port"),
+    (["api.example.com:0"], "'0' is not a port"),
+    (["api.example.com", "--ssh", "git.example.com:65536"], "'65536' is not a port"),
+    ([], "the following arguments are required: HOST[:PORT]"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), NO_TARGETS, ids=[" ".join(row[0]) for row in NO_TARGETS])
+def test_selftest_wants_names(discriminat: Discriminat, arguments: list[str], complaint: str) -> None:
+    """A wrong argument is usage, and nothing is sent."""
+    ran = discriminat("selftest", *arguments)
+
+    assert (ran.status, ran.out) == (2, "")
+    assert complaint in ran.err
+
+
+def test_selftest_without_an_honest_connection_is_not_judged(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is neither passed nor failed."""
+
+    def nothing_works(_: object) -> None:
+        raise BaselineError("an honest connection does not work", hint="list it")
+
+    monkeypatch.setattr(probing, "run_selftest", nothing_works)
+
+    ran = discriminat("selftest", "api.example.com", "--json")
+
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err.endswith("discriminat: error: an honest connection does not work\ndiscriminat: hint: list it\n")
+
+
+@pytest.mark.parametrize("verb", ["check", "explain", "selftest"])
 def test_help_has_examples_and_exit_codes(discriminat: Discriminat, verb: str) -> None:
     """Each verb's help shows how it is used and how it ends."""
     text = discriminat(verb, "--help").out
 
-    assert f"\n  discriminat {verb} --" in text
+    assert f"\n  discriminat {verb} " in text
     assert "exit 1" in text or "exit 0" in text
 
 

@@ -14,6 +14,9 @@ import pytest
 from appliance.edge.journal import render
 from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
 from appliance.reason import REASON_TEXT, Reason
+from appliance.selftest.findings import Findings, render_findings
+from appliance.selftest.judging import Outcome, Result
+from appliance.selftest.rows import ROWS
 from image.promises import PROMISES
 from tests.readme import GENERATED, OVERVIEW, SCHEMA, fill, render_schema
 
@@ -28,7 +31,7 @@ DOCUMENTS = [
 ONE_PAGE = 80  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"check", "explain", "prepare", "prove", "run", "version"}
+VERBS = {"check", "explain", "prepare", "prove", "run", "selftest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
@@ -179,6 +182,19 @@ def test_check_prints_what_readme_shows(tmp_path: Path) -> None:
 
     assert shown is not None
     assert discriminat("check", "--security-groups", str(saved), status=1) == shown[1]
+
+
+def test_readme_shows_lines_of_the_selftest() -> None:
+    """Rows, words and codes of its sample are in the columns where the program prints them; times are a sample's."""
+    sample = re.search(r"appliance selftest api.example.com.*?\n\n(.*?)\.\.\.\n(.*?)```", README, re.DOTALL)
+    assert sample is not None
+    told = [Result(row, Outcome.ALLOWED if row.must_pass else Outcome.STOPPED, "") for row in ROWS]
+    printed = render_findings(Findings("api.example.com", 443, "203.0.113.10", 0.0117, tuple(told))).splitlines()
+
+    lines = sample[1].splitlines()
+    assert len(lines) == 4
+    assert [line for line in lines if not any(real and line.startswith(real) for real in printed)] == []
+    assert sample[2] == f"passed: {len(ROWS) - 7} stopped, 6 allowed, 1 not tried\n"
 
 
 def test_readme_is_read_because_it_is_short() -> None:

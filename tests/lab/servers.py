@@ -212,6 +212,7 @@ def speak_program(*argv: str) -> Conversation:
             for task in (speaking, listening):
                 task.cancel()
             await asyncio.gather(speaking, listening, return_exceptions=True)
+            program.stdin.close()  # a child of its own, which kill() does not reach, ends by that
             if program.returncode is None:
                 program.kill()
             await program.wait()

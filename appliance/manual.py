@@ -1,0 +1,60 @@
+"""What `discriminat VERB --help` says beside the arguments. Everything here is text."""
+
+SOURCES = """\
+Security Groups and network interfaces are read from AWS, as the appliance reads them, or from files:
+  aws ec2 describe-security-groups    --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json
+  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json"""
+
+CHECK_EPILOG = f"""\
+{SOURCES}
+
+examples:
+  discriminat check --security-groups groups.json
+  discriminat check --security-groups groups.json --network-interfaces interfaces.json --json
+  aws ec2 describe-security-groups | discriminat check --security-groups -
+  discriminat check --vpc-id vpc-0a1b2c3d --region eu-west-1
+
+rejected, exit 1: what grants nothing, because the appliance or AWS refuses it
+  an annotation or a name that cannot be read, a rule of the wrong shape, a description with characters that
+  AWS refuses or of more than 255 of them, two rules with the same protocol, port and destination
+warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
+  a port annotated for 0.0.0.0/1 or narrower where no rule has 0.0.0.0/0 (AWS drops the rest), names listed
+  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears"""
+
+EXPLAIN_EPILOG = f"""\
+{SOURCES}
+So are the preferences of the deployment, if this machine has the settings that name their parameter:
+  aws ssm get-parameter --name DiscrimiNAT_egress > preferences.json
+
+examples:
+  discriminat explain --client 10.0.1.10 --port 443 --name api.example.com
+  discriminat explain --client 10.0.1.10 --port 443 --name api.example.com --address 203.0.113.10
+  discriminat explain --client 10.0.1.10 --port 22 --name git.example.com --protocol ssh --resolve \\
+      --security-groups groups.json --network-interfaces interfaces.json --preferences preferences.json
+
+exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
+A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
+
+SELFTEST_EPILOG = """\
+It needs nothing but Python. Run it from a folder that holds the package, as python3 -m appliance selftest HOST;
+as root it tries a few rows more. Nothing but hellos is sent, one after the other, fifty connections in all, to
+the hosts that are named here and to no other. The flow log has a line with the code for each that was stopped,
+unless a Security Group or the kernel did it.
+
+examples:
+  discriminat selftest api.example.com
+  discriminat selftest api.example.com:8443 --ssh git.example.com --other www.example.org
+  discriminat selftest api.example.com --list
+  sudo discriminat selftest api.example.com --here
+
+On the box, --here does it with the ruleset and the engine that are installed, in network namespaces of their own, as
+`prove` does, and carries what they let through on to the host. It touches nothing that is in force, asks AWS nothing,
+takes the host for listed, and compares the codes with those that are logged. It wants what `prove` wants.
+
+stopped      a reset or silence came back; "sooner than the server could": it cannot have been the server's
+NOT STOPPED  the server answered or ended the connection, be it by an alert, so that it got what it must not get
+allowed      odd, but honest, and answered as it must be; BROKEN if not
+not tried    and why. See-thru in force, or the preference ech, lets pass what is tried here: that is NOT STOPPED, too
+
+exit 0 when all that was tried was stopped or allowed as it should be; 1 when something got through, or was stopped that
+must pass; 3 when it cannot be judged, as an honest connection does not work"""
