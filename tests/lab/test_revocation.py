@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,7 @@ NAME = "api.revoke.test"
 NOTHING = "discriminat:tls:nothing.revoke.test"
 REPLY = server_stream()
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
+CUT = (ConnectionResetError, ssl.SSLEOFError)  # OpenSSL takes a reset in the middle of nothing for an end
 
 
 def open_flow(client: Workload, server: Server, name: str) -> socket.socket:
@@ -44,7 +46,8 @@ def silent_tls(lab: Lab, name: str) -> Server:
 def tls_session(lab: Lab, client: Workload, server: Server) -> Iterator[ssl.SSLSocket]:
     """Hold a TLS session, of OpenSSL, that was answered once."""
     context = ssl.create_default_context(cafile=str(lab.internet.authority.bundle))
-    with context.wrap_socket(client.connect(server.address, 443), server_hostname=server.name) as session:
+    plain = client.connect(server.address, 443)
+    with context.wrap_socket(plain, server_hostname=server.name, suppress_ragged_eofs=False) as session:
         session.sendall(REQUEST)
         assert b"200 OK" in session.recv(4096)
         yield session
@@ -94,7 +97,7 @@ def test_a_tls_session_ends_with_its_rule(lab: Lab) -> None:
         assert event["outcome"] == "disallowed"
         assert (event["dhost"], event["proto"], event["gid"]) == (server.name, "tls", group.id)
         assert (event["src"], event["spt"], event["dst"], event["dpt"]) == (client.address, port, server.address, 443)
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(CUT):
             talk(session, REQUEST)
         assert server.received() == received
     assert not client.curl(f"https://{server.name}/").ok
@@ -147,7 +150,7 @@ def test_an_ssh_session_ends_with_its_rule(lab: Lab) -> None:
         assert (event["dhost"], event["proto"], event["gid"]) == (server.name, "ssh", group.id)
         shell.stdin.write(b"more\n")
         shell.stdin.flush()
-        assert b"reset by peer" in shell.communicate(timeout=5)[1]
+        assert b"client_loop: send disconnect" in shell.communicate(timeout=5)[1]
         assert shell.returncode == 255
     assert server.received() == received
 
@@ -182,7 +185,7 @@ def test_the_server_is_cut_off_too(lab: Lab) -> None:
         session.sendall(b"GET /octets/30000000 HTTP/1.1\r\n\r\n")
         lab.edit_rule(group, description=NOTHING)
         ended(lab, session)
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(CUT):
             all(session.recv(65536) for _ in range(1000))
         assert wait_until(lambda: not server.connections[-1].open, 10)
 
@@ -482,18 +485,23 @@ def test_the_next_connection_of_the_same_ports_is_inspected(
 
 # ---- X4: marks from outside ----
 
-MARKS = [0x10000000, 0xA0000000, 0xA0000001, 0xFFFFFFFF]
+SIGNS = [
+    # mark       DSCP
+    (0x10000000,  0),
+    (0xA0000000,  8),
+    (0xA0000001, 46),
+    (0xFFFFFFFF, 63),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("mark", MARKS, ids=hex)
-@pytest.mark.parametrize("dscp", [0, 46, 63])
+@pytest.mark.parametrize(("mark", "dscp"), SIGNS)
 def test_a_client_marks_nothing(lab: Lab, reused: tuple[Workload, Server, Group], mark: int, dscp: int) -> None:
     """Its packets' mark, priority and DSCP say nothing to us: the unlisted is refused, and no octet of it arrives."""
     client, server, _ = reused
     server.forget()
     with client.namespace.open_socket() as stream:
         stream.settimeout(3)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark.to_bytes(4, sys.byteorder))
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)
         stream.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
         stream.connect((server.address, 443))
