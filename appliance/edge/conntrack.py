@@ -1,7 +1,8 @@
 """The kernel's table of connections: which ones it forwards by itself, and how to end some of them.
 
-A connection is ended by its mark: it stays in the table as denied, and the ruleset resets each of its two ends as soon
-as it speaks. What is not TCP has no end to be told of: its entry is deleted, and its next packet is judged as a first.
+To end a connection its entry is marked as denied, for packets of it that are on their way through, and then deleted. So
+the next packet of either end belongs to no connection, and the ruleset answers it with a reset; the ports are free for a
+connection that begins anew; and what is not TCP is judged again.
 
 Spoken over netlink, so that only what bears a mark is copied, and many are ended in one system call.
 Source: linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h and nf_conntrack_tcp.h, linux/netlink.h; netlink(7). Native
@@ -20,20 +21,19 @@ from typing import NamedTuple
 from appliance.address import Ipv4
 from appliance.errors import KernelError
 from appliance.policy.entry import ENTRY_MASK, OpenFlow
-from appliance.wire.ip import TCP
 
 _NETLINK_NETFILTER = 12
 _NEW, _GET, _DELETE = (1 << 8 | message for message in (0, 1, 2))  # messages of subsystem 1, conntrack
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _REQUEST, _ACKNOWLEDGE, _DUMP = 0x001, 0x004, 0x300  # flags
-_ORIGINAL, _PROTOINFO, _MARK, _ID, _MARK_MASK = 1, 4, 8, 12, 21  # attributes of an entry
+_ORIGINAL, _PROTOINFO, _MARK, _MARK_MASK = 1, 4, 8, 21  # attributes of an entry
 _TUPLE_IP, _TUPLE_PROTO = 1, 2  # of the original direction's addresses and ports, and of these two:
 _SOURCE, _DESTINATION = 1, 2
-_PROTO_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
+_SOURCE_PORT, _DESTINATION_PORT = 2, 3
 _PROTOINFO_TCP, _TCP_STATE = 1, 1
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF  # two bits of an attribute's type are flags
 _TIME_WAIT, _CLOSE = 7, 8  # enum tcp_conntrack
-_CHUNK = 100  # connections ended in one system call; the answers must fit the socket's buffer
+_CHUNK = 64  # connections ended in one system call; the answers must fit the socket's buffer
 _BUFFER = 256 * 1024  # octets; the kernel fills 32 KiB at a time
 _WAIT = 10.0  # seconds for the kernel to answer
 
@@ -51,13 +51,11 @@ class Marks(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """An allowed entry of the table. `original` and `id`: what the kernel knows it by."""
+    """An allowed entry of the table. `original`: the attribute that the kernel knows it by."""
 
     flow: OpenFlow
-    protocol: int  # IANA number
     is_closed: bool  # its ends have parted, and it is kept for stragglers only
-    original: bytes  # an attribute
-    id: bytes
+    original: bytes
 
 
 class Conntrack:
@@ -94,10 +92,17 @@ class Conntrack:
         """End connections; those that are gone by now are no matter."""
         for start in range(0, len(connections), _CHUNK):
             chunk = connections[start : start + _CHUNK]
-            requests = [_ending(each, self._marks.denied, next(self._numbers)) for each in chunk]
+            requests = [request for each in chunk for request in self._ending(each)]
             answers = self._ask(b"".join(requests))
             for _ in requests:
                 next(answers)
+
+    def _ending(self, connection: Connection) -> tuple[bytes, bytes]:
+        mark = _attribute(_MARK, self._marks.denied.to_bytes(4))
+        return (
+            _message(_NEW, _ACKNOWLEDGE, next(self._numbers), connection.original + mark),
+            _message(_DELETE, _ACKNOWLEDGE, next(self._numbers), connection.original),
+        )
 
     def close(self) -> None:
         """Close the socket."""
@@ -126,12 +131,6 @@ def _refusal(number: int) -> KernelError:
 
 
 # What is written
-
-
-def _ending(connection: Connection, denied: int, number: int) -> bytes:
-    if connection.protocol == TCP:
-        return _message(_NEW, _ACKNOWLEDGE, number, connection.original + _attribute(_MARK, denied.to_bytes(4)))
-    return _message(_DELETE, _ACKNOWLEDGE, number, connection.original + _attribute(_ID, connection.id))
 
 
 def _message(kind: int, flags: int, number: int, content: bytes) -> bytes:
@@ -188,10 +187,8 @@ def _parse(content: bytes) -> tuple[int, Connection]:
     state = _number(_attributes(_attributes(entry.get(_PROTOINFO, b"")).get(_PROTOINFO_TCP, b"")), _TCP_STATE)
     return mark, Connection(
         flow,
-        protocol=_number(protocol, _PROTO_NUMBER),
         is_closed=state in {_TIME_WAIT, _CLOSE},
         original=_attribute(_ORIGINAL | _NESTED, original),
-        id=entry.get(_ID, b""),
     )
 
 

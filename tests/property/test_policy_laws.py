@@ -1,5 +1,6 @@
 """Laws of the policy: what holds for every description, inventory and flow."""
 
+import itertools
 import pickle
 import string
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ from appliance.errors import InvalidName
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.annotation import Allow, Protocol, SeeThru, parse_description
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, may_reach
+from appliance.policy.entry import OpenFlow, entry_number
 from appliance.policy.fqdn import LABEL_MAX, NAME_MAX, Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.reason import Reason
+from appliance.revocation import Entitlement, names_of
+from appliance.standing import Standing
 
 Item = TypeVar("Item")
 
@@ -281,6 +285,42 @@ def test_nothing_private_is_ever_reached(
     if is_private(destination) or protocol != 6:
         assert isinstance(rules, Decision)
         assert not rules.allow
+
+
+# ---- open flows ----
+
+
+@given(INVENTORIES, INVENTORIES, st.dates(date(2027, 1, 1), date(2027, 1, 9)), FEW_NAMES, FEW_ADDRESSES, PORTS)
+def test_an_open_flow_goes_on_if_the_new_policy_would_allow_it(  # noqa: PLR0917 -- all that a flow is
+    before: Inventory, after: Inventory, today: date, name: Fqdn, destination: Ipv4, port: int
+) -> None:
+    """Addresses aside: a flow that one policy allowed survives another if its rules, or see-thru, allow it too."""
+    old, new = compile_policy(before), compile_policy(after)
+    everywhere = AddressBook()  # each name has every address: what is left to decide is the rules'
+    everywhere.learn(Answer(name, (destination,), 60.0), 0.0)
+    standing = Standing("i-1", today)
+    standing.policy = new
+    entitlement = Entitlement(standing)
+    for client, protocol in itertools.product(old.clients, Protocol):
+        if allows(old, client, protocol, port, destination, name, everywhere):
+            flow = OpenFlow(client, 40000, destination, port, entry_number(protocol, str(name), port))
+            goes_on = allows(new, client, protocol, port, destination, name, everywhere)
+            goes_on = goes_on or standing.lets_through(client, Reason.NAME_NOT_LISTED)
+            assert (entitlement.objection(flow) is None) is goes_on
+            found = names_of(old, [flow])
+            assert (found[flow][0].protocol, found[flow][1]) == (protocol, name)
+
+
+def allows(  # noqa: PLR0917 -- all that a flow is
+    policy: Policy, client: Ipv4, protocol: Protocol, port: int, destination: Ipv4, name: Fqdn, book: AddressBook
+) -> bool:
+    """Tell what a new flow would be told."""
+    rules = decide_port(policy, client, 6, port, destination)
+    if isinstance(rules, Decision):
+        return False
+    if protocol is Protocol.TLS:
+        return decide_name(rules, name, destination, book, 1.0).allow
+    return decide_ssh(rules, destination, book, 1.0).allow
 
 
 # ---- addresses ----
