@@ -1,8 +1,8 @@
 """The kernel's table of connections: which ones it forwards by itself, and how to end some of them.
 
-To end a connection its entry is marked as denied, for packets of it that are on their way through, and then deleted. So
-the next packet of either end belongs to no connection, and the ruleset answers it with a reset; the ports are free for a
-connection that begins anew; and what is not TCP is judged again.
+To end a connection its entry is marked as denied, for packets of it that are on their way through, and then deleted.
+So the next packet of either end belongs to no connection, and the ruleset answers it with a reset; the ports are free
+for a connection that begins anew; and what is not TCP is judged again.
 
 Spoken over netlink, so that only what bears a mark is copied, and many are ended in one system call.
 Source: linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h and nf_conntrack_tcp.h, linux/netlink.h; netlink(7). Native

@@ -16,7 +16,7 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group, egress
 from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS, conversation, hello, launch, launch_in, refused, ssh, tls
-from tests.lab.tcp import ACK, FIN, Peer
+from tests.lab.tcp import ACK, FIN, RST, SYN, Peer
 from tests.lab.test_see_thru import see_thru
 from tests.lab.workload import Workload
 
@@ -466,11 +466,21 @@ def test_the_next_connection_of_the_same_ports_is_inspected(
     port = former(lab, reused)
     server.forget()
     with Peer(client, server.address, 443, source_port=port) as peer:
-        peer.connect()
+        shake_hands(peer)
         peer.send(EVIL)
         assert peer.was_reset()
     assert server.received() == b""
     lab.appliance.wait_for_event(spt=port, code="name_not_listed", dhost="abuse.revoke.test")
+
+
+def shake_hands(peer: Peer) -> None:
+    """Connect as a host does: it resets what the server remembers of a former connection (RFC 9293 section 3.5.1)."""
+    peer.send_syn()
+    answer = peer.receive_where(lambda segment: segment.flags & ACK)
+    assert answer is not None
+    if not answer.flags & SYN:
+        peer.send(b"", at=answer.acknowledgement - peer.isn - 1, flags=RST)
+    peer.connect()
 
 
 def test_a_syn_within_an_open_connection_begins_nothing(lab: Lab, reused: tuple[Workload, Server, Group]) -> None:
