@@ -230,6 +230,17 @@ def test_a_flow_ends_with_its_clients_group(lab: Lab) -> None:
         assert_nothing_more_passes(stream, server)
 
 
+def test_flows_of_a_client_that_is_gone_are_ended(lab: Lab) -> None:
+    """Whoever gets its address and its ports does not get its flows."""
+    server = silent_tls(lab, "gone.revoke.test")
+    client = launch(lab, "gone", tls(server.name))
+    with open_flow(client, server, server.name) as stream:
+        port = stream.getsockname()[1]
+        lab.terminate(client)
+        lab.appliance.wait_for_event(spt=port, code="rule_removed", dhost=server.name, timeout=15)
+    assert tracked(lab, port) == ""
+
+
 def test_a_reply_that_comes_after_the_change_opens_nothing(lab: Lab) -> None:
     """The hello was good under the former policy; the flow is judged again before it opens."""
     name = "late.revoke.test"
