@@ -73,7 +73,12 @@ def test_what_is_ended_is_gone_and_nothing_else() -> None:
     """In several system calls where there are many; ending what is gone already is no fault."""
     ports = range(1000, 1000 + 3 * conntrack._CHUNK)
     entries = [f"{TCP} --sport {port} --state ESTABLISHED -m {0xA0000000 | port}" for port in ports]
-    told = run(*ports[::2], entries=[*entries, f"-p udp {ENDS} --sport 7 --dport 53 -m {0xA0000000}"])
+    others = [
+        f"-p udp {ENDS} --sport 7 --dport 53 -m {0xA0000000}",
+        f"-p icmp {ENDS} --icmp-type 8 --icmp-code 0 --icmp-id 5 -m {0xA0000000}",  # its ports are 0
+        f"-p 99 {ENDS} -m {0xA0000000}",
+    ]
+    told = run(0, *ports[::2], entries=[*entries, *others])
     assert sorted(told["left"]) == [7, *ports[1::2]]
     assert len(told["listed"].splitlines()) == len(told["left"])
 

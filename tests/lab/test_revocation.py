@@ -5,7 +5,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,9 +33,11 @@ CUT = (ConnectionResetError, ssl.SSLEOFError)  # OpenSSL takes a reset in the mi
 
 def open_flow(client: Workload, server: Server, name: str) -> socket.socket:
     """Return a connection over which hello and reply have passed; the server keeps silent from then on."""
-    stream = client.connect(server.address, server.port)
-    stream.sendall(hello(name))
-    assert stream.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(client.connect(server.address, server.port))
+        stream.sendall(hello(name))
+        assert stream.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
+        stack.pop_all()
     return stream
 
 
@@ -256,6 +260,37 @@ def test_a_reply_that_comes_after_the_change_opens_nothing(lab: Lab) -> None:
         with pytest.raises(ConnectionResetError):
             stream.recv(100)
     refused(lab, server, "name_not_listed", saw=hello(name))
+
+
+def test_none_escapes_at_the_moment_of_the_change(lab: Lab) -> None:
+    """Connections are opened as fast as can be while the rule goes: once that is told, not one of them goes on."""
+    server = silent_tls(lab, "race.revoke.test")
+    group = lab.security_group("race", tls(server.name))
+    client = launch_in(lab, "race", [group])
+    refusal = threading.Event()
+
+    def keep_opening() -> list[socket.socket]:
+        opened = []
+        while True:
+            try:
+                opened.append(open_flow(client, server, server.name))
+            except (OSError, AssertionError):
+                refusal.set()
+                return opened
+
+    with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as stack:
+        openers = [pool.submit(keep_opening) for _ in range(4)]
+        assert wait_until(lambda: len(server.connections) > 100)
+        assert not refusal.is_set()
+        lab.edit_rule(group, description=NOTHING)
+        lab.appliance.wait_for_event(cat="fqdn", outcome="removed", fqdn=server.name, gid=group.id)
+        streams = [stack.enter_context(stream) for opener in openers for stream in opener.result(10)]
+        received = server.received()
+        for stream in streams:
+            with pytest.raises(ConnectionResetError):
+                talk(stream, b"one octet too many")
+    assert len(streams) > 100
+    assert server.received() == received
 
 
 # ---- see-thru ----
