@@ -84,9 +84,7 @@ class Conntrack:
         for kind, content in self._ask(_message(_GET, _DUMP, next(self._numbers), wanted)):
             if kind == _DONE:
                 return
-            mark, connection = _parse(content)
-            if mark & mask == allowed:  # older kernels do not choose
-                yield connection
+            yield _parse(content)
 
     def end(self, connections: Sequence[Connection]) -> None:
         """End connections; those that are gone by now are no matter."""
@@ -170,26 +168,21 @@ def _aligned(length: int) -> int:
     return length + 3 & ~3
 
 
-def _parse(content: bytes) -> tuple[int, Connection]:
-    """Return the mark of an entry, and the entry, as the kernel states them; what it leaves out is 0."""
+def _parse(content: bytes) -> Connection:
+    """Return an entry as the kernel states it; what it leaves out is 0."""
     entry = _attributes(content[len(_FAMILY) :])
     original = entry.get(_ORIGINAL, b"")
     sides = _attributes(original)
     ends, protocol = _attributes(sides.get(_TUPLE_IP, b"")), _attributes(sides.get(_TUPLE_PROTO, b""))
-    mark = _number(entry, _MARK)
     flow = OpenFlow(
         Ipv4(_number(ends, _SOURCE)),
         _number(protocol, _SOURCE_PORT),
         Ipv4(_number(ends, _DESTINATION)),
         _number(protocol, _DESTINATION_PORT),
-        mark & ENTRY_MASK,
+        _number(entry, _MARK) & ENTRY_MASK,
     )
     state = _number(_attributes(_attributes(entry.get(_PROTOINFO, b"")).get(_PROTOINFO_TCP, b"")), _TCP_STATE)
-    return mark, Connection(
-        flow,
-        is_closed=state in {_TIME_WAIT, _CLOSE},
-        original=_attribute(_ORIGINAL | _NESTED, original),
-    )
+    return Connection(flow, state in {_TIME_WAIT, _CLOSE}, _attribute(_ORIGINAL | _NESTED, original))
 
 
 def _number(attributes: dict[int, bytes], kind: int) -> int:

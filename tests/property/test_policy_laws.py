@@ -289,32 +289,64 @@ def test_nothing_private_is_ever_reached(
 
 # ---- open flows ----
 
+ANNOTATED = st.one_of(
+    st.builds(
+        lambda kind, names, port, block: EgressRule("tcp", port, port, block, f"discriminat:{kind}:{','.join(names)}"),
+        st.sampled_from(Protocol),
+        st.lists(FEW_NAMES.map(str), min_size=1, max_size=3),
+        PORTS,
+        st.sampled_from(["0.0.0.0/0", "203.0.113.0/30", "203.0.113.4/30"]),
+    ),
+    st.dates(date(2027, 1, 1), date(2027, 1, 9)).map(
+        lambda day: EgressRule("-1", None, None, "0.0.0.0/0", f"discriminat:see-thru:{day}")
+    ),
+)
+WORN = st.lists(st.lists(GIDS, min_size=1, max_size=3), min_size=1, max_size=3)  # groups of the first few clients
 
-@given(INVENTORIES, INVENTORIES, st.dates(date(2027, 1, 1), date(2027, 1, 9)), FEW_NAMES, FEW_ADDRESSES, PORTS)
-def test_an_open_flow_goes_on_if_the_new_policy_would_allow_it(  # noqa: PLR0917 -- all that a flow is
-    before: Inventory, after: Inventory, today: date, name: Fqdn, destination: Ipv4, port: int
+
+def annotated(rules: list[list[EgressRule]], worn: list[list[str]]) -> Policy:
+    """Return the policy of groups with these rules, and of clients that wear these groups."""
+    groups = tuple(SecurityGroup(f"sg-{number}", "", tuple(each)) for number, each in enumerate(rules, 1))
+    interfaces = tuple(
+        NetworkInterface(f"eni-{last}", tuple(gids), (Ipv4((10 << 24) + last),), ()) for last, gids in enumerate(worn)
+    )
+    return compile_policy(Inventory(groups, interfaces))
+
+
+@given(
+    st.lists(st.lists(ANNOTATED, max_size=4), min_size=3, max_size=3),
+    WORN,
+    st.dates(date(2027, 1, 1), date(2027, 1, 9)),
+    st.data(),
+)
+def test_an_open_flow_goes_on_if_the_new_policy_would_allow_it(
+    rules: list[list[EgressRule]], worn: list[list[str]], today: date, data: st.DataObject
 ) -> None:
     """Addresses aside: a flow that one policy allowed survives another if its rules, or see-thru, allow it too."""
-    old, new = compile_policy(before), compile_policy(after)
-    everywhere = AddressBook()  # each name has every address: what is left to decide is the rules'
-    everywhere.learn(Answer(name, (destination,), 60.0), 0.0)
+    old = annotated(rules, worn)
+    edited = [[each for each in group if data.draw(st.booleans())] for group in rules]
+    edited[0].append(data.draw(ANNOTATED))
+    new = annotated(edited, worn if data.draw(st.booleans()) else data.draw(WORN))
     standing = Standing("i-1", today)
     standing.policy = new
     entitlement = Entitlement(standing)
-    for client, protocol in itertools.product(old.clients, Protocol):
-        if allows(old, client, protocol, port, destination, name, everywhere):
+    names, ports = sorted(old.names), (22, 443, 8443)
+    for client, protocol, port, name, last in itertools.product(old.clients, Protocol, ports, names, range(1, 6)):
+        destination = Ipv4((203 << 24) + (113 << 8) + last)
+        if allows(old, client, protocol, port, destination, name):
             flow = OpenFlow(client, 40000, destination, port, entry_number(protocol, str(name), port))
-            goes_on = allows(new, client, protocol, port, destination, name, everywhere)
+            goes_on = allows(new, client, protocol, port, destination, name)
             goes_on = goes_on or standing.lets_through(client, Reason.NAME_NOT_LISTED)
             assert (entitlement.objection(flow) is None) is goes_on
-            found = names_of(old, [flow])
-            assert (found[flow][0].protocol, found[flow][1]) == (protocol, name)
+            rule, found = names_of(old, [flow])[flow]
+            assert (rule.protocol, rule.port, found) == (protocol, port, name)
 
 
 def allows(  # noqa: PLR0917 -- all that a flow is
-    policy: Policy, client: Ipv4, protocol: Protocol, port: int, destination: Ipv4, name: Fqdn, book: AddressBook
+    policy: Policy, client: Ipv4, protocol: Protocol, port: int, destination: Ipv4, name: Fqdn
 ) -> bool:
-    """Tell what a new flow would be told."""
+    """Tell whether a new flow would be allowed, if the name had this address and no other name had it."""
+    book = book_of([Answer(name, (destination,), 60.0)])
     rules = decide_port(policy, client, 6, port, destination)
     if isinstance(rules, Decision):
         return False
