@@ -443,6 +443,26 @@ def test_a_server_of_before_the_start_is_not_heard(lab: Lab, appliance: Applianc
             stream.recv(100)
 
 
+def test_an_address_that_a_client_knows_from_before_is_asked_for(lab: Lab, appliance: Appliance) -> None:
+    """What a client has cached counts only if our own look-ups, the one while its hello waits included, give it (D11)."""
+    appliance.wipe()
+    server = lab.internet.tls("cached.revoke.test")
+    client = lab.workload("caches", groups=[lab.security_group("caches", tls(server.name))])
+    cached = ("--resolve", f"{server.name}:443:{server.address}")
+    with lab.plain_nat():
+        assert client.curl(f"https://{server.name}/", *cached).ok
+    server.forget()
+    lab.names[server.name] = [lab.internet.address()]
+    appliance.start(SHORT_WAITS)
+    lab.appliance.wait_for_event(cat="client", outcome="accepted", client=client.address)
+
+    assert not client.curl(f"https://{server.name}/", *cached).ok
+    refused(lab, server, "address_mismatch")
+
+    lab.names[server.name] = [lab.internet.address(), server.address]
+    assert client.curl(f"https://{server.name}/", *cached).ok
+
+
 # ---- X3: the same ports again ----
 
 
