@@ -444,7 +444,7 @@ def test_a_server_of_before_the_start_is_not_heard(lab: Lab, appliance: Applianc
 
 
 def test_an_address_that_a_client_knows_from_before_is_asked_for(lab: Lab, appliance: Appliance) -> None:
-    """What a client has cached counts only if our own look-ups, the one while its hello waits included, give it (D11)."""
+    """What a client has cached counts only if our own look-ups give it, that while its hello waits included (D11)."""
     appliance.wipe()
     server = lab.internet.tls("cached.revoke.test")
     client = lab.workload("caches", groups=[lab.security_group("caches", tls(server.name))])
