@@ -31,6 +31,7 @@ ENGINE_PARTS = {
     "limits",
     "oddity",
     "recall",
+    "revocation",
     "standing",
     "waiting",
 }
@@ -57,6 +58,7 @@ MAY_IMPORT = {
     **{part: {"policy", "wire"} | ENGINE_PARTS for part in ENGINE_PARTS},
     "engine": {"policy", "wire"} | ENGINE_PARTS,
     "messages": {"policy", "limits"},
+    "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
     "settings": set(),
     "manual": set(),
@@ -67,7 +69,8 @@ MAY_IMPORT = {
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
     },
-    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
+    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings", "revoker"}
+    | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
     "probing": {"edge", "selftest"},  # composition root of `selftest`, and of the same in a sandbox:
