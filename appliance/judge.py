@@ -45,7 +45,7 @@ class Judge:
             return no(hello.refusal, name=hello.name, detail=hello.detail)
         if hello.protocol == "ssh":
             return decide_ssh(rules, server, self.book, now)
-        if flow.server is not None:  # nothing it said acknowledges the hello (P3)
+        if flow.server is not None and flow.ruling is None:  # nothing it said acknowledges the hello (P3)
             return no(Reason.SERVER_FIRST, name=hello.name)
         if hello.fqdn is None:
             return no(Reason.NAME_NOT_LISTED, name=hello.name, detail="it is not a name that could be listed")

@@ -404,7 +404,7 @@ def test_a_keep_alive_probe_harms_no_flow() -> None:
     assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 3)]
     assert play.client(b"x", len(HELLO) - 1) == verdict("drop", 4)
     assert play.client(HELLO[-1:], len(HELLO) - 1) == verdict("pass", 5)
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 6)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 6, by=BY_NAME)]
     play = Play()
     play.client(b"", flags=URG | 16)
     assert play.client(b"\0", -1) == verdict("drop", 2)  # of a flow that is refused nothing passes

@@ -268,6 +268,7 @@ PACKETS = (
         tried="a decoy far out of the window, then another name",
         pieces=lambda name: (Piece(hello(name), 1 << 30), Piece(hello(UNLISTED))),
         way=Way.INJECTED,
+        code=Reason.NAME_NOT_LISTED,
     ),
     Row(
         mark="P7",
