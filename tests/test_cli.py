@@ -613,7 +613,7 @@ class BinaryOut(io.StringIO):
         self.buffer = io.BytesIO()
 
 
-def events_of(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: bytes = b""):  # noqa: ANN201
+def events_of(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: bytes = b""):
     """Return what `replay` ends with, and the events it writes."""
     out = BinaryOut()
     monkeypatch.setattr(sys, "stdout", out)
