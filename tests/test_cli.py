@@ -57,7 +57,7 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "version"))
+    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "replay", "version"))
     assert "worker" not in text
 
 
