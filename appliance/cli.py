@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from appliance import __version__
 from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
-from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, SELFTEST_EPILOG
+from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -59,6 +59,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_prove(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_replay(verbs)
     _add_selftest(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
@@ -161,6 +162,27 @@ def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     selftest.add_argument("--list", action="store_true", help="print what would be tried, and send nothing")
     selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
     selftest.set_defaults(run=_selftest)
+
+
+def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    replay = verbs.add_parser(
+        "replay",
+        help="say what captured packets hold, and what would become of their flows",
+        description="Play captured packets through the engine, and print the flow log that the appliance would write.",
+        epilog=REPLAY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    replay.add_argument(
+        "captures", nargs="+", type=Path, metavar="CAPTURE", help="pcap or pcapng file; - is standard input"
+    )
+    policy = replay.add_argument_group("policy")
+    policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
+    policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
+    names = policy.add_mutually_exclusive_group()
+    names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
+    names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")
+    replay.set_defaults(run=_replay, refuse=replay.error)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -305,6 +327,27 @@ def _selftest(arguments: argparse.Namespace) -> int:
     return findings.status
 
 
+def _replay(arguments: argparse.Namespace) -> int:
+    from appliance.directory import Directory  # noqa: PLC0415
+    from appliance.policy.inventory import Inventory  # noqa: PLC0415
+    from appliance.replay import replay  # noqa: PLC0415
+
+    _refuse_sources(arguments)
+    if arguments.security_groups and not arguments.network_interfaces:
+        arguments.refuse("--security-groups needs --network-interfaces, to know which of them a client wears")
+    inventory, directory = Inventory((), ()), Directory({}, trusting=arguments.trust_names)
+    if arguments.security_groups or arguments.addresses:
+        from appliance.sources import Source, saved_addresses, saved_inventory  # noqa: PLC0415
+
+        if arguments.addresses:
+            directory = Directory(saved_addresses(arguments.addresses), trusting=False)
+        if arguments.security_groups:
+            files = arguments.security_groups, arguments.network_interfaces
+            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
+    replay(arguments.captures, inventory, directory, sys.stdout.buffer)
+    return 0
+
+
 def _version(arguments: argparse.Namespace) -> int:
     from appliance.about import about_document, render_about  # noqa: PLC0415
 
@@ -316,7 +359,9 @@ def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
-    files = arguments.network_interfaces, arguments.security_groups, arguments.preferences
+    given = vars(arguments)
+    files = [given.get(name) for name in ("network_interfaces", "security_groups", "preferences", "addresses")]
+    files += given.get("captures", ())
     if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 

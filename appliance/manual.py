@@ -58,3 +58,18 @@ not tried    and why. See-thru in force, or the preference ech, lets pass what i
 
 exit 0 when all that was tried was stopped or allowed as it should be; 1 when something got through, or was stopped that
 must pass; 3 when it cannot be judged, as an honest connection does not work"""
+
+REPLAY_EPILOG = """\
+Captures are pcap or pcapng files of tcpdump, dumpcap or Wireshark; several are merged by time, - is standard input.
+Without files of policy every client is unknown, and refused; what its packets say is shown all the same.
+
+examples:
+  discriminat replay capture.pcapng
+  tcpdump -i eth0 -s 0 -U -w - tcp | discriminat replay -
+  discriminat replay --security-groups groups.json --network-interfaces interfaces.json --trust-names capture.pcap
+  echo '{"api.example.com": ["203.0.113.10"]}' | discriminat replay --addresses - \\
+      --security-groups groups.json --network-interfaces interfaces.json before.pcap after.pcap
+
+The engine is given what the kernel would give it, at the times of the capture. Capture whole packets (-s 0), from
+before the connections begin: what is cut is `truncated_copy`, what was joined in the middle `mid_stream`.
+exit 0 when all was read, whatever the outcomes; 1 when a file cannot be read, or not to its end"""

@@ -73,6 +73,7 @@ class Reason(enum.StrEnum):
     URGENT_DATA = "urgent_data"  # P7
     TCP_CONFLICT = "tcp_conflict"  # P1
     MID_STREAM = "mid_stream"  # P14
+    IPV6 = "ipv6"  # in `replay` alone: the kernel drops it before the engine
 
     # flows that were open
     RULE_REMOVED = "rule_removed"  # X1
@@ -138,6 +139,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.MID_STREAM: "the flow was not seen from its start",
     Reason.RULE_REMOVED: "the flow was open, and is ended: no rule allows it any more",
     Reason.SEE_THRU_ENDED: "the flow was open, and is ended: see-thru let it pass, and is over",
+    Reason.IPV6: "IPv6 is refused until it can be filtered",
     Reason.TOO_MANY_SEGMENTS: "the hello comes in more pieces than we hold",
     Reason.HELLO_TIMEOUT: "the client did not finish its hello in time",
     Reason.SERVER_TIMEOUT: "the server did not finish its reply in time",
@@ -161,6 +163,7 @@ NEVER_SEEN_THRU = frozenset(
         Reason.SYN_DATA,
         Reason.TCP_MD5,
         Reason.MID_STREAM,
+        Reason.IPV6,
         Reason.OVERLOADED,
         Reason.INTERNAL_ERROR,
     }

@@ -35,6 +35,8 @@ ENGINE_PARTS = {
     "standing",
     "waiting",
 }
+# Of `replay`.
+REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
 # Of `check` and `explain`.
 ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
 APP_PARTS = {
@@ -75,16 +77,25 @@ MAY_IMPORT = {
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
     "probing": {"edge", "selftest"},  # composition root of `selftest`, and of the same in a sandbox:
     "enclosed": {"edge", "messages", "policy", "probing", "selftest", "trial"},
-    # Composition root of `check` and `explain`, as `app` is of `run`.
-    "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
+    "directory": {"policy"},
+    "tracking": {"standing", "wire"},
+    "overheard": {"wire"} | ENGINE_PARTS,
+    "player": {"engine", "policy", "wire"} | ENGINE_PARTS | REPLAY_PARTS,
+    # Composition root of `replay`.
+    "replay": {"edge", "policy"} | REPLAY_PARTS,
+    # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
+    "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
     "cli": {
         "about",
         "app",
+        "directory",
         "edge",
         "enclosed",
         "manual",
+        "policy",
         "probing",
+        "replay",
         "selftest",
         "settings",
         "sources",
@@ -99,6 +110,7 @@ PURE = (
     FOUNDATIONS
     | ENGINE_PARTS
     | ADVICE_PARTS
+    | REPLAY_PARTS
     | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
 )
 

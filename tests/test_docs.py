@@ -31,7 +31,7 @@ DOCUMENTS = [
 ONE_PAGE = 80  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"check", "explain", "prepare", "prove", "run", "selftest", "version"}
+VERBS = {"check", "explain", "prepare", "prove", "replay", "run", "selftest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
