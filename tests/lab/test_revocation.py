@@ -1,6 +1,8 @@
 """Open flows end when nothing allows them any more, and only then; marks are ours alone (X1 to X4, D2)."""
 
 import contextlib
+import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -69,11 +71,20 @@ def talk(stream: socket.socket, octets: bytes) -> bytes:
 
 
 def assert_nothing_more_passes(stream: socket.socket, server: Server) -> None:
-    """Assert that the client is reset when it speaks, and that not one octet of what it says arrives."""
+    """Assert that the client is reset when it speaks, if it was not before, and that not one octet of it arrives."""
     before = server.received()
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionError):
         talk(stream, b"one octet too many")
     assert server.received() == before
+
+
+@contextlib.contextmanager
+def killed(program: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Have a program end with the block, whatever it waits for."""
+    try:
+        yield
+    finally:
+        program.kill()
 
 
 def in_force(lab: Lab) -> str:
@@ -116,7 +127,7 @@ def test_a_programs_session_ends_with_its_rule(lab: Lab) -> None:
     client = launch_in(lab, "program", [group])
     command = ("openssl", "s_client", "-connect", f"{server.address}:443", "-servername", server.name, "-quiet")
     pipe = subprocess.PIPE
-    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as program:
+    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as program, killed(program):
         assert program.stdin is not None
         assert program.stdout is not None
         program.stdin.write(REQUEST)
@@ -140,7 +151,7 @@ def test_an_ssh_session_ends_with_its_rule(lab: Lab) -> None:
     client = launch_in(lab, "ssh-revoke", [group])
     pipe = subprocess.PIPE
     command = ("ssh", *client.ssh_options, server.name, "cat")
-    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as shell:
+    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as shell, killed(shell):
         assert shell.stdin is not None
         assert shell.stdout is not None
         shell.stdin.write(b"hello\n")
@@ -260,6 +271,32 @@ def test_a_reply_that_comes_after_the_change_opens_nothing(lab: Lab) -> None:
         with pytest.raises(ConnectionResetError):
             stream.recv(100)
     refused(lab, server, "name_not_listed", saw=hello(name))
+
+
+def test_what_a_slow_worker_still_opens_ends(lab: Lab, appliance: Appliance) -> None:
+    """It judges a reply that was waiting before it reads of the new policy: flows are looked at after it has obeyed."""
+    name = "slow.revoke.test"
+    server = lab.internet.lines(name, reply=REPLY, after=len(hello(name)) + 1)
+    group = lab.security_group("slow", tls(name))
+    client = launch_in(lab, "slow", [group])
+    with client.connect(server.address, 443) as stream:
+        stream.sendall(hello(name))
+        assert wait_until(lambda: server.received() == hello(name))
+        workers = appliance.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        try:
+            server.connections[0].writer.write(REPLY)
+            lab.edit_rule(group, description=NOTHING)
+            polls = len(lab.emulator.switchboard.calls("DescribeSecurityGroups"))
+            assert wait_until(lambda: len(lab.emulator.switchboard.calls("DescribeSecurityGroups")) >= polls + 3)
+        finally:
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+        lab.appliance.wait_for_event(cat="fqdn", outcome="removed", fqdn=name, gid=group.id)
+        with contextlib.suppress(ConnectionResetError):
+            stream.recv(len(REPLY))
+        assert_nothing_more_passes(stream, server)
 
 
 def test_none_escapes_at_the_moment_of_the_change(lab: Lab) -> None:
