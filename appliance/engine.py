@@ -32,7 +32,7 @@ from appliance.limits import Limits
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
-from appliance.policy.preferences import Ech, Preferences
+from appliance.policy.preferences import Ech, Gating, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
@@ -53,6 +53,7 @@ class Origin(enum.Enum):
     CLIENT = "client"  # a segment with payload, client to server, of an undecided flow
     SERVER = "server"  # the same, server to client
     GATE = "gate"  # no rule of the kernel's lets it pass
+    EXCESS = "excess"  # the first packet of a flow beyond the rate of its client
 
 
 class Engine:
@@ -69,8 +70,8 @@ class Engine:
         self._limits = limits or Limits()
         self._inspector = Inspector(allow_ech=False)
         self._standing = Standing(instance, today)
-        self._gate = Gate(self._standing, self._limits)
         self._judge = Judge(self._standing, grace)
+        self._gate = Gate(self._standing, self._judge, self._limits)
         self._flows = FlowTable(self._limits)
         self._holding = Holding(self._limits)
         self._waiting = Waiting(self._limits)
@@ -111,7 +112,7 @@ class Engine:
             key = (packet.destination, packet.destination_port, packet.source, packet.source_port)
             sequence = packet.acknowledgement
         else:
-            return self._gate.on_packet(packet_id, packet, now)
+            return self._gate.on_packet(packet_id, packet, now, in_excess=origin is Origin.EXCESS)
         out: list[Command] = []
         flow = self._flows.get(key)
         base = base_of(sequence, isn)
@@ -145,6 +146,7 @@ class Engine:
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
         self._standing.grant = preferences.grant
+        self._gate.syns.is_on = preferences.syn_gate is Gating.ON
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 
     def on_client(self, client: Ipv4, now: float) -> list[Command]:
@@ -158,7 +160,7 @@ class Engine:
     def on_answer(self, answer: Answer, now: float) -> list[Command]:
         """Learn what DNS says of a name; flows that wait for it go on."""
         news = self._judge.book.learn(answer, now)
-        out: list[Command] = []
+        out = self._gate.on_answer(answer.name, now)
         for flow in self._waiting.answered_name(answer.name):
             decision = self._judge.decide(flow, now)
             if decision.reason in AWAITABLE and flow.waiting_for:

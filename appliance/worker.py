@@ -56,7 +56,12 @@ COPY_OCTETS = 3840
 QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
 BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
 
-ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
+ORIGINS = {
+    Mark.CLIENT.value: Origin.CLIENT,
+    Mark.SERVER.value: Origin.SERVER,
+    Mark.GATE.value: Origin.GATE,
+    Mark.EXCESS.value: Origin.EXCESS,
+}
 MARKS = {
     Verdict.PASS: Verdicts.mark_attribute(Mark.PASS.bits),
     Verdict.ALLOW: Verdicts.mark_attribute(Mark.ALLOWED.bits),

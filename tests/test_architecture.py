@@ -31,6 +31,7 @@ ENGINE_PARTS = {
     "limits",
     "recall",
     "standing",
+    "syn_gate",
     "waiting",
 }
 # Of `check` and `explain`.

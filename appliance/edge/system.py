@@ -12,6 +12,7 @@ PROC_SYS = Path("/proc/sys")
 CONNTRACK_OCTETS = 384  # memory of one conntrack entry, roughly
 CONNTRACK_SHARE = 8  # at most one part in so many of the memory goes to conntrack
 CONNTRACK_LEAST = 65536  # entries
+HANDSHAKE_WAIT = 15  # seconds between two segments of a handshake
 
 
 def conntrack_capacity(memory: int) -> int:
@@ -30,6 +31,9 @@ def kernel_settings(memory: int) -> dict[str, str]:
         "net/netfilter/nf_conntrack_tcp_loose": "0",
         "net/netfilter/nf_conntrack_tcp_be_liberal": "0",
         "net/netfilter/nf_conntrack_checksum": "1",
+        # Handshakes that are not finished hold a port towards their server: not for one and two minutes (X5).
+        "net/netfilter/nf_conntrack_tcp_timeout_syn_sent": str(HANDSHAKE_WAIT),
+        "net/netfilter/nf_conntrack_tcp_timeout_syn_recv": str(HANDSHAKE_WAIT),
         "net/netfilter/nf_conntrack_tcp_timeout_established": "7440",  # RFC 5382 REQ-5
         # One interface: without this the box tells its clients to go round it.
         "net/ipv4/conf/all/send_redirects": "0",
