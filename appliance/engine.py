@@ -75,7 +75,7 @@ class Engine:
         self._flows = FlowTable(self._limits)
         self._holding = Holding(self._limits)
         self._waiting = Waiting(self._limits)
-        self._closing = Closing(self._standing, self._flows, self._holding, self._waiting, self._limits)
+        self._closing = Closing(self._standing, self._judge, self._flows, self._holding, self._waiting, self._limits)
 
     @property
     def flows(self) -> int:
@@ -293,7 +293,7 @@ class Engine:
         if flow.state is State.WAITING:
             self._waiting.forget(flow)
         out.append(self._standing.event("client", flow.key, decision, protocol=hello.protocol, version=hello.version))
-        flow.ruling = decision
+        flow.ruling, flow.judged_by = decision, self._standing.policy
         flow.hello_end = hello.end
         if flow.greeting is not None:
             self._closing.allow(flow, flow.greeting, now, out)

@@ -11,6 +11,7 @@ from appliance.inspection import Greeting, Hello
 from appliance.limits import Limits
 from appliance.policy.decision import Decision
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.policy import Policy
 from appliance.standing import FlowKey
 from appliance.wire.stream import Stream
 
@@ -42,6 +43,7 @@ class Flow:
         "held",
         "hello",
         "hello_end",
+        "judged_by",
         "key",
         "look_ups",
         "released",
@@ -65,6 +67,7 @@ class Flow:
         self.released = 0  # octets of the client's direction that went on to the server
         self.hello: Hello | None = None
         self.ruling: Decision | None = None  # what policy said of the hello, once it was allowed
+        self.judged_by: Policy | None = None  # what said so
         self.hello_end = 0  # octets of the client's direction that were inspected as hello
         self.server: Stream | None = None
         self.server_base = 0  # sequence number of the server's first octet

@@ -75,6 +75,10 @@ class Reason(enum.StrEnum):
     TCP_CONFLICT = "tcp_conflict"  # P1
     MID_STREAM = "mid_stream"  # P14
 
+    # flows that were open
+    RULE_REMOVED = "rule_removed"  # X1
+    SEE_THRU_ENDED = "see_thru_ended"  # X1
+
     # limits and time
     TOO_MANY_SEGMENTS = "too_many_segments"  # P16
     HELLO_TIMEOUT = "hello_timeout"  # P16
@@ -135,6 +139,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.URGENT_DATA: "the segment carries urgent data",
     Reason.TCP_CONFLICT: "a retransmission differs from what was inspected",
     Reason.MID_STREAM: "the flow was not seen from its start",
+    Reason.RULE_REMOVED: "the flow was open, and is ended: no rule allows it any more",
+    Reason.SEE_THRU_ENDED: "the flow was open, and is ended: see-thru let it pass, and is over",
     Reason.TOO_MANY_SEGMENTS: "the hello comes in more pieces than we hold",
     Reason.HELLO_TIMEOUT: "the client did not finish its hello in time",
     Reason.SERVER_TIMEOUT: "the server did not finish its reply in time",

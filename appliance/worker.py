@@ -62,11 +62,7 @@ ORIGINS = {
     Mark.GATE.value: Origin.GATE,
     Mark.EXCESS.value: Origin.EXCESS,
 }
-MARKS = {
-    Verdict.PASS: Verdicts.mark_attribute(Mark.PASS.bits),
-    Verdict.ALLOW: Verdicts.mark_attribute(Mark.ALLOWED.bits),
-    Verdict.DENY: Verdicts.mark_attribute(Mark.DENIED.bits),
-}
+PASSED, DENIED = (Verdicts.mark_attribute(mark.bits) for mark in (Mark.PASS, Mark.DENIED))
 
 
 class _BurstSocket(socket.socket):
@@ -166,10 +162,15 @@ class Worker:
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, SetVerdict):  # most are; a match statement would take twice as long
-                if command.verdict is Verdict.DROP:
-                    self._verdicts.drop(command.packet_id)
+                if command.verdict is Verdict.PASS:
+                    self._verdicts.accept(command.packet_id, PASSED)
+                elif command.verdict is Verdict.ALLOW:
+                    mark = Verdicts.mark_attribute(Mark.ALLOWED.bits | command.entry)
+                    self._verdicts.accept(command.packet_id, mark)
+                elif command.verdict is Verdict.DENY:
+                    self._verdicts.accept(command.packet_id, DENIED)
                 else:
-                    self._verdicts.accept(command.packet_id, MARKS[command.verdict])
+                    self._verdicts.drop(command.packet_id)
             elif isinstance(command, Emit):
                 if command.event["outcome"] in self._outcomes:
                     self._events.append((command.event, self._wall))
@@ -233,6 +234,8 @@ class Worker:
                 case ClientAnswered(client):
                     self._carry_out(self._engine.on_client(client, now))
                 case Confirm(number):
+                    self._carry_out(self._engine.on_tick(now, utc_today()))  # its date may have changed, too
+                    self._verdicts.send()  # what was allowed before is open in the kernel, for all to see
                     self._channel.send(Confirmed(number))
                 case Stop(seconds):
                     self._drained_by = now + seconds

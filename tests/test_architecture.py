@@ -30,6 +30,7 @@ ENGINE_PARTS = {
     "judge",
     "limits",
     "recall",
+    "revocation",
     "standing",
     "syn_gate",
     "waiting",
@@ -57,6 +58,7 @@ MAY_IMPORT = {
     **{part: {"policy", "wire"} | ENGINE_PARTS for part in ENGINE_PARTS},
     "engine": {"policy", "wire"} | ENGINE_PARTS,
     "messages": {"policy", "limits"},
+    "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
     "settings": set(),
     "aws": set(),  # how every edge to AWS asks
@@ -65,7 +67,8 @@ MAY_IMPORT = {
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
     },
-    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
+    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings", "revoker"}
+    | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
     # Composition root of `check` and `explain`, as `app` is of `run`.

@@ -13,6 +13,8 @@ from appliance.policy.policy import EMPTY_POLICY, compile_policy
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
 from tests import hellos
 from tests.playbook import (
+    BY_GIT,
+    BY_NAME,
     CLIENT,
     CLIENT_ISN,
     CLIENT_PORT,
@@ -64,7 +66,7 @@ def test_a_flow_opens_on_the_servers_reply() -> None:
     """A good hello goes on, alone; a good reply opens the flow; then it is forgotten."""
     play = Play()
     assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, by=BY_NAME)]
     assert play.engine.flows == 1
     assert play.wait(2.5) == []
     assert play.is_empty
@@ -99,7 +101,7 @@ def test_a_reply_in_two_segments_opens_with_the_second(cut: int) -> None:
     play = Play()
     play.client(HELLO)
     assert play.server(REPLY[:cut]) == []
-    assert play.server(REPLY[cut:], cut) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY[cut:], cut) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
 
 
 def test_a_hello_that_is_sent_again_goes_on_again() -> None:
@@ -108,7 +110,7 @@ def test_a_hello_that_is_sent_again_goes_on_again() -> None:
     play.client(HELLO)
     assert play.client(HELLO) == verdict("pass", 2)
     assert play.client(HELLO[100:], 100) == verdict("pass", 3)
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 4)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 4, by=BY_NAME)]
 
 
 def test_packets_queued_before_the_kernel_knew_go_on_but_open_nothing() -> None:
@@ -367,7 +369,7 @@ def test_early_data_waits_for_the_reply() -> None:
     play.client(HELLO)
     assert play.client(EARLY_DATA, len(HELLO)) == []
     assert play.client(HELLO) == verdict("pass", 3)  # also when the hello is sent again
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 4)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 4, by=BY_NAME)]
 
 
 def test_early_data_waits_when_the_hello_had_to_wait() -> None:
@@ -376,14 +378,14 @@ def test_early_data_waits_when_the_hello_had_to_wait() -> None:
     play.client(HELLO)
     play.client(EARLY_DATA, len(HELLO))
     assert play.answers(answer(NAME, SERVER)) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
 
 
 def test_early_data_in_the_hellos_own_segment_goes_with_it() -> None:
     """A packet cannot be split."""
     play = Play()
     assert play.client(HELLO + EARLY_DATA) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY, received=len(HELLO + EARLY_DATA)) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(REPLY, received=len(HELLO + EARLY_DATA)) == [GOOD_REPLY, *verdict("allow", 2, by=BY_NAME)]
 
 
 def test_early_data_beyond_what_is_kept_waits_too() -> None:
@@ -418,7 +420,7 @@ def test_a_second_hello_follows_a_request_to_retry() -> None:
     both = len(HELLO + SECOND_HELLO)
     assert play.server(hellos.CHANGE_CIPHER_SPEC_RECORD + REPLY, len(RETRY), received=both) == [
         GOOD_REPLY,
-        *verdict("allow", 4),
+        *verdict("allow", 4, by=BY_NAME),
     ]
 
 
@@ -526,7 +528,7 @@ def test_a_warning_before_the_reply_is_no_refusal() -> None:
     play = Play()
     play.client(HELLO)
     assert play.server(WARNING) == []
-    assert play.server(REPLY, len(WARNING)) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY, len(WARNING)) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
     play = Play()
     play.client(HELLO)
     assert play.server(WARNING + OLD_REPLY)[0] == refused("server", "server_tls_too_old")
@@ -563,7 +565,7 @@ def test_ssh_client_first() -> None:
     """The identification strings open the flow, the server's in its turn."""
     play = Play(port=22)
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 1)]
-    assert play.server(SSH, received=0) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(SSH, received=0) == [GOOD_REPLY, *verdict("allow", 2, by=BY_GIT)]
     assert [event["proto_v"] for event in play.events] == ["2.0", "2.0"]
     assert play.events[0]["dhost"] == str(GIT)
 
@@ -572,7 +574,7 @@ def test_ssh_server_first() -> None:
     """A server does not wait for its client; the client's identification then opens the flow."""
     play = Play(port=22)
     assert play.server(b"welcome\r\n" + SSH, received=0) == verdict("pass", 1)
-    assert play.client(SSH) == [SSH_HELLO, GOOD_REPLY, *verdict("allow", 2)]
+    assert play.client(SSH) == [SSH_HELLO, GOOD_REPLY, *verdict("allow", 2, by=BY_GIT)]
 
 
 def test_ssh_server_first_while_dns_is_asked() -> None:
@@ -580,7 +582,12 @@ def test_ssh_server_first_while_dns_is_asked() -> None:
     play = Play(port=22, answers=())
     assert play.server(SSH, received=0) == [Resolve(GIT)]
     assert play.client(SSH) == []
-    assert play.answers(answer(GIT, SERVER)) == [*verdict("pass", 1), SSH_HELLO, GOOD_REPLY, *verdict("allow", 2)]
+    assert play.answers(answer(GIT, SERVER)) == [
+        *verdict("pass", 1),
+        SSH_HELLO,
+        GOOD_REPLY,
+        *verdict("allow", 2, by=BY_GIT),
+    ]
     play.wait(3)
     assert play.is_empty
 
@@ -590,7 +597,12 @@ def test_ssh_client_first_while_dns_is_asked() -> None:
     play = Play(port=22, answers=())
     assert play.client(SSH) == [Resolve(GIT)]
     assert play.server(SSH, received=0) == []
-    assert play.answers(answer(GIT, SERVER)) == [SSH_HELLO, *verdict("pass", 1), GOOD_REPLY, *verdict("allow", 2)]
+    assert play.answers(answer(GIT, SERVER)) == [
+        SSH_HELLO,
+        *verdict("pass", 1),
+        GOOD_REPLY,
+        *verdict("allow", 2, by=BY_GIT),
+    ]
 
 
 def test_ssh_server_in_pieces() -> None:
@@ -599,7 +611,7 @@ def test_ssh_server_in_pieces() -> None:
     assert play.server(b"wel", received=0) == []
     assert play.server(b"come\r\nSSH-2.0-", 3, received=0) == []
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 3)]
-    assert play.server(b"x\r\n", 17, received=len(SSH)) == [GOOD_REPLY, *verdict("allow", 1, 2, 4)]
+    assert play.server(b"x\r\n", 17, received=len(SSH)) == [GOOD_REPLY, *verdict("allow", 1, 2, 4, by=BY_GIT)]
 
 
 SSH_REFUSED = [
@@ -659,7 +671,7 @@ def test_both_kinds_pass_on_a_port_with_both_kinds_of_rules() -> None:
     """TLS by its name, SSH by its address."""
     play = Play(port=8443)
     assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, by=("tls", NAME, 8443))]
     play.client_port += 1
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 3)]
 

@@ -15,6 +15,7 @@ import jinja2
 
 from appliance.address import PRIVATE_NETWORKS, Ipv4, Network, format_ipv4
 from appliance.errors import KernelError
+from appliance.policy.entry import ENTRY_BITS
 
 TABLE = "discriminat"
 IPTABLES_CHAIN = "DISCRIMINAT"
@@ -27,6 +28,7 @@ STATE_MASK = 0xF << STATE_SHIFT
 QUEUE_SHIFT = 24
 QUEUES_MAX = 16
 ISN_MASK = (1 << QUEUE_SHIFT) - 1
+REOPENED = 1 << ENTRY_BITS  # of a connection's mark: an allowed one's client has sent another SYN
 
 
 # What bears no mark, such as the bulk of an allowed flow, need not be compared with every queue's.
@@ -116,7 +118,8 @@ def render_ruleset(config: NetfilterConfig) -> str:
         mark_allowed=_hex(Mark.ALLOWED.bits),
         mark_denied=_hex(Mark.DENIED.bits),
         mark_reset=_hex(Mark.RESET.bits),
-        mark_reopened=_hex(Mark.ALLOWED.bits | 1),
+        reopened=_hex(REOPENED),
+        state_or_reopened=_hex(STATE_MASK | REOPENED),
     )
 
 
