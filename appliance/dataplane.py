@@ -37,6 +37,11 @@ class Dataplane:
         self._preferences = DEFAULTS
 
     @property
+    def in_force(self) -> tuple[Policy, date, Preferences]:
+        """What was opened last."""
+        return self._policy, self._today, self._preferences
+
+    @property
     def variant(self) -> str:
         """How packets get to the engine, in words."""
         return "the nft queue statement" if self.config.nft_queue else WITHOUT_NFT_QUEUE

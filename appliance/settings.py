@@ -59,6 +59,8 @@ class Settings:
     engine_reply_wait: float = _setting(60.0, "seconds for a server to finish its reply", least=0.1, most=600)
     engine_look_up_wait: float = _setting(5.0, "seconds a hello is held for DNS or AWS", least=0.1, most=60)
     engine_client_rate: int = _setting(2000, "new flows per second of one client", least=1, most=1_000_000)
+    engine_idle_wait: float = _setting(60.0, "seconds without a hello until a flow is forgotten", least=1, most=280)
+    engine_client_idle: int = _setting(4096, "flows without a hello that one client may have open", least=1)
     engine_end_flows: bool = _setting(default=True, help_text="end open flows that are not allowed any more")
     logs_directory: str = _setting("/var/log/discriminat", "where flow.jsonl and config.jsonl are written")
     logs_max_octets: int = _setting(64 * 1024 * 1024, "octets of one log file before it is rotated", least=4096)

@@ -67,7 +67,9 @@ MAY_IMPORT = {
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
     },
-    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings", "revoker"}
+    "pruner": {"chronicle", "dataplane", "edge", "policy", "revoker", "settings", "standing"},
+    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"}
+    | {"pruner", "revoker"}
     | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox

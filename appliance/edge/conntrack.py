@@ -26,13 +26,14 @@ _NETLINK_NETFILTER = 12
 _NEW, _GET, _DELETE = (1 << 8 | message for message in (0, 1, 2))  # messages of subsystem 1, conntrack
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _REQUEST, _ACKNOWLEDGE, _DUMP = 0x001, 0x004, 0x300  # flags
-_ORIGINAL, _PROTOINFO, _MARK, _ID, _MARK_MASK = 1, 4, 8, 12, 21  # attributes of an entry
+_ORIGINAL, _STATUS, _PROTOINFO, _TIMEOUT, _MARK, _ID, _MARK_MASK = 1, 3, 4, 7, 8, 12, 21  # attributes of an entry
 _TUPLE_IP, _TUPLE_PROTO = 1, 2  # of the original direction's addresses and ports, and of these two:
 _SOURCE, _DESTINATION = 1, 2
 _PROTO_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 _PROTOINFO_TCP, _TCP_STATE = 1, 1
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF  # two bits of an attribute's type are flags
-_TIME_WAIT, _CLOSE = 7, 8  # enum tcp_conntrack
+_ESTABLISHED, _TIME_WAIT, _CLOSE = 3, 7, 8  # enum tcp_conntrack
+_SOURCE_TRANSLATED = 1 << 4  # IPS_SRC_NAT of enum ip_conntrack_status
 _CHUNK = 100  # connections ended in one system call; the answers must fit the socket's buffer
 _BUFFER = 256 * 1024  # octets; the kernel fills 32 KiB at a time
 _WAIT = 10.0  # seconds for the kernel to answer
@@ -51,11 +52,13 @@ class Marks(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """An allowed entry of the table. `original` and `id`: what the kernel knows it by."""
+    """An entry of the table. `original` and `id`: what the kernel knows it by."""
 
     flow: OpenFlow
     protocol: int  # IANA number
     is_closed: bool  # its ends have parted, and it is kept for stragglers only
+    is_idle: bool  # its ends have shaken hands through us, and it lasts until it has been silent for long
+    left: int  # seconds of silence until the kernel forgets it
     original: bytes  # an attribute
     id: bytes
 
@@ -81,20 +84,33 @@ class Conntrack:
 
     def allowed(self) -> Iterator[Connection]:
         """Yield the IPv4 connections that are marked as allowed; some twice, if the table changes meanwhile."""
-        allowed, _, mask = self._marks
-        wanted = _attribute(_MARK, allowed.to_bytes(4)) + _attribute(_MARK_MASK, mask.to_bytes(4))
+        return self._marked(self._marks.allowed)
+
+    def undecided(self) -> Iterator[Connection]:
+        """Yield those that bear no mark yet, or never will: the machine's own are among them."""
+        return self._marked(0)
+
+    def _marked(self, state: int) -> Iterator[Connection]:
+        mask = self._marks.mask
+        wanted = _attribute(_MARK, state.to_bytes(4)) + _attribute(_MARK_MASK, mask.to_bytes(4))
         for kind, content in self._ask(_message(_GET, _DUMP, next(self._numbers), wanted)):
             if kind == _DONE:
                 return
             mark, connection = _parse(content)
-            if mark & mask == allowed:  # older kernels do not choose
+            if mark & mask == state:  # older kernels do not choose
                 yield connection
 
     def end(self, connections: Sequence[Connection]) -> None:
         """End connections; those that are gone by now are no matter."""
-        for start in range(0, len(connections), _CHUNK):
-            chunk = connections[start : start + _CHUNK]
-            requests = [_ending(each, self._marks.denied, next(self._numbers)) for each in chunk]
+        self._do([_ending(each, self._marks.denied, next(self._numbers)) for each in connections])
+
+    def forget(self, connections: Sequence[Connection]) -> None:
+        """Delete connections, so that their ports are free; whoever speaks next on one is told that there is none."""
+        self._do([_deletion(each, next(self._numbers)) for each in connections])
+
+    def _do(self, everything: Sequence[bytes]) -> None:
+        for start in range(0, len(everything), _CHUNK):
+            requests = everything[start : start + _CHUNK]
             answers = self._ask(b"".join(requests))
             for _ in requests:
                 next(answers)
@@ -131,6 +147,10 @@ def _refusal(number: int) -> KernelError:
 def _ending(connection: Connection, denied: int, number: int) -> bytes:
     if connection.protocol == TCP:
         return _message(_NEW, _ACKNOWLEDGE, number, connection.original + _attribute(_MARK, denied.to_bytes(4)))
+    return _deletion(connection, number)
+
+
+def _deletion(connection: Connection, number: int) -> bytes:
     return _message(_DELETE, _ACKNOWLEDGE, number, connection.original + _attribute(_ID, connection.id))
 
 
@@ -190,6 +210,8 @@ def _parse(content: bytes) -> tuple[int, Connection]:
         flow,
         protocol=_number(protocol, _PROTO_NUMBER),
         is_closed=state in {_TIME_WAIT, _CLOSE},
+        is_idle=state == _ESTABLISHED and bool(_number(entry, _STATUS) & _SOURCE_TRANSLATED),
+        left=_number(entry, _TIMEOUT),
         original=_attribute(_ORIGINAL | _NESTED, original),
         id=entry.get(_ID, b""),
     )
