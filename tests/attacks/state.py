@@ -43,7 +43,7 @@ ROWS = (
     Row(
         mark="X5",
         attack="all ports of the NAT, or all of conntrack",
-        defence="new flows of one client are bounded; handshakes, and flows without a hello, are soon forgotten; an alarm",
+        defence="a client's new flows are bounded; handshakes, and flows without a hello, are soon forgotten; an alarm",
         codes=(Reason.TOO_MANY_FLOWS, Reason.HELLO_TIMEOUT),
         unit=(
             "tests/test_gate.py::test_flows_beyond_the_rate_of_a_client_are_dropped",
