@@ -73,7 +73,7 @@ class Pruner:
     def _prune(self) -> None:
         with contextlib.closing(Conntrack(MARKS)) as table:
             pruned = choose(table.undecided(), wait=self._wait, most=self._most)
-            table.forget([connection for connection, _ in pruned])
+            table.end([connection for connection, _ in pruned])
         _, _, preferences = self._dataplane.in_force
         if pruned and "disallowed" in preferences.flow_log_verbosity.outcomes:
             self._write([(connection.flow, reason) for connection, reason in pruned[:LOGGED]])

@@ -9,9 +9,10 @@ Runs on the supervisor's event loop; the kernel is asked from a thread.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 
+from appliance.address import Ipv4
 from appliance.chronicle import FLOW, Chronicle
 from appliance.edge.conntrack import Conntrack, Marks
 from appliance.edge.journal import render
@@ -27,6 +28,7 @@ from appliance.settings import Settings
 from appliance.standing import Standing
 
 MARKS = Marks(Mark.ALLOWED.bits, Mark.DENIED.bits, STATE_MASK)
+PATIENCE = 2  # poll intervals that a client must be missing for before its flows are ended
 LOGGED = 1000  # flow events of one change; what else is ended is counted
 
 
@@ -46,13 +48,16 @@ class Revoker:
         self._instance = instance
         self._before = EMPTY_POLICY  # by which flows were looked at last: it knows the names of what it allowed
         self._failure = ""  # why they could not be looked at
+        # AWS's answers are eventually consistent: one that lacks an interface for a moment must not end its flows.
+        self._patience = PATIENCE * settings.policy_poll_interval  # seconds
+        self._missing: dict[Ipv4, float] = {}  # clients of open flows that are not known, and since when
         self._sweeping = asyncio.Lock()
         self.ended = 0  # flows, since the start
 
     @property
     def is_behind(self) -> bool:
-        """The last sweep failed, and should be tried again."""
-        return bool(self._failure)
+        """The last sweep failed or left something in doubt, and should be tried again."""
+        return bool(self._failure or self._missing)
 
     async def sweep(self, policy: Policy, preferences: Preferences, today: date) -> None:
         """End all open flows that neither the policy nor see-thru allows on a day; none before the first policy."""
@@ -72,16 +77,26 @@ class Revoker:
     def _sweep(self, standing: Standing, outcomes: frozenset[str]) -> None:
         entitlement = Entitlement(standing)
         with contextlib.closing(Conntrack(MARKS)) as table:
-            found = ((connection, entitlement.objection(connection.flow)) for connection in table.allowed())
-            revoked = {connection.original: (connection, reason) for connection, reason in found if reason is not None}
-            table.end([connection for connection, _ in revoked.values()])
-        live = [(connection.flow, reason) for connection, reason in revoked.values() if not connection.is_closed]
+            judged = ((each, entitlement.objection(each.flow)) for each in table.allowed())
+            found = {each.original: (each, reason) for each, reason in judged if reason is not None}
+            doubtful = self._doubtful(standing.policy, {each.flow.client for each, _ in found.values()})
+            revoked = [(each, reason) for each, reason in found.values() if each.flow.client not in doubtful]
+            table.end([each for each, _ in revoked])
+        live = [(each.flow, reason) for each, reason in revoked if not each.is_closed]
         if live:
             self.ended += len(live)
             if "disallowed" in outcomes:
                 self._write(live[:LOGGED], standing)
             self._tell("policy", "ended", f"{len(live)} open flows were ended, which are not allowed any more")
-        self._before = standing.policy
+        if not doubtful:
+            self._before = standing.policy
+
+    def _doubtful(self, policy: Policy, clients: Iterable[Ipv4]) -> Collection[Ipv4]:
+        """Return which of these clients AWS may have left out by chance."""
+        now = time.monotonic()
+        missing = {client: self._missing.get(client, now) for client in clients if client not in policy.clients}
+        self._missing = {client: since for client, since in missing.items() if now - since < self._patience}
+        return self._missing
 
     def _write(self, revoked: Sequence[tuple[OpenFlow, Reason]], standing: Standing) -> None:
         """Write the flow events; names are those of the policy that allowed the flows, if this run has known it."""

@@ -193,6 +193,50 @@ def shifted(commands: list, by: int) -> list:
     ]
 
 
+# ---- policy that changes while a reply is awaited (X1) ----
+
+UNLISTED = make_policy(names="other.example.com")
+
+
+def test_a_reply_after_its_rule_went_opens_nothing() -> None:
+    """The hello was good; by the time the server agrees nothing is listed: both ends are reset."""
+    play = Play()
+    play.client(HELLO)
+    assert play.policy(UNLISTED) == []
+    assert play.server(REPLY) == [
+        refused("client", "name_not_listed"),
+        *resets(len(HELLO)),
+        *verdict("drop", 2),
+    ]
+    play.wait(3)
+    assert play.is_empty
+
+
+def test_a_reply_after_a_change_that_keeps_its_rule_opens() -> None:
+    """The event names the rule that allows by then."""
+    play = Play()
+    play.client(HELLO)
+    play.policy(make_policy(names=f"other.example.com,{NAME}"))
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, by=BY_NAME)]
+    assert play.events[-1]["rule"] == "tcp/443 0.0.0.0/0"
+
+
+def test_see_thru_opens_what_lost_its_rule_meanwhile() -> None:
+    """Under its own name: the flow ends with the grant."""
+    play = Play(client=SEEING)
+    play.client(HELLO)
+    play.policy(UNLISTED)
+    assert play.server(REPLY) == [refused("client", "name_not_listed"), *verdict("allow", 2)]
+
+
+def test_an_ssh_flow_whose_host_went_meanwhile_is_refused() -> None:
+    """Its address belongs to no listed name any more."""
+    play = Play(port=22)
+    assert play.client(SSH)[-1] == verdict("pass", 1)[0]
+    play.policy(make_policy(clients=()))
+    assert play.server(SSH, received=len(SSH))[0] == refused("client", "client_unknown")
+
+
 # ---- hellos that are refused ----
 
 REFUSED_HELLOS = [

@@ -129,6 +129,41 @@ def test_octets_of_a_sequence_number_in_reverse(sequence: int) -> None:
     assert isn_of(turned, is_reversed=False) == isn_of(reverse, is_reversed=True)
 
 
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_no_mark_comes_from_a_packet(variant: str) -> None:
+    """A connection's mark is what we say, or the server's word on where it begins; a packet's is wiped first (X4)."""
+    ruleset = re.sub(r'"[^"]*"', "", render_ruleset(CONFIGS[variant]))
+    number, constant = r"0x[0-9a-f]{8}", r"(0x[0-9a-f]{8}|0)"
+    isn = {"meta mark set tcp ackseq", "ct mark set meta mark >> 8", "ct mark set tcp ackseq & 0x00ffffff"}
+    sets = {
+        found.strip()
+        for found in re.findall(r"(?:meta|ct) mark set [^;\n]*?(?= accept| goto| return| comment|\n)", ruleset)
+    }
+    ours = (
+        rf"(meta|ct) mark set (ct mark & {number} \| )?{constant}|ct mark set ct mark \| {number}|ct mark set meta mark"
+    )
+    assert [each for each in sets - isn if re.fullmatch(ours, each) is None] == []
+    chains = dict(re.findall(r"chain (\w+) \{\n(.*?)\n    \}", ruleset, re.DOTALL))
+    assert [name for name, rules in chains.items() if "ackseq" in rules] == ["agreed"]
+    assert "ct mark set meta mark accept" in chains["settle"]
+    before, wiped, _ = chains["forward"].partition("meta mark set 0")
+    assert wiped
+    assert "meta mark" not in before
+
+
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_what_allowed_a_flow_is_no_part_of_its_state(variant: str) -> None:
+    """Wherever a mark is compared, only the bits that say the state are; what is denied stays so behind the engine."""
+    ruleset = re.sub(r'"[^"]*"|ct mark & 0x00ffffff \||mark set ct mark', "", render_ruleset(CONFIGS[variant]))
+    compared = re.findall(r"(?:ct|meta) mark (?!set|>>)(.{14})", ruleset)
+    assert set(compared) == {"& 0xf0000000 =", "& 0xf0000000 !", "& 0xf8000000 !"}
+    settle = re.search(r"chain settle \{.*?\n    \}", ruleset, re.DOTALL)
+    assert settle is not None
+    rules = settle[0].splitlines()
+    assert "ct mark & 0xf0000000 == 0xd0000000 goto rejected" in rules[3]
+    assert "meta mark & 0xf0000000 == 0x10000000 accept" in rules[4]
+
+
 # ---- what the tools are asked ----
 
 

@@ -7,7 +7,7 @@ from appliance.edge.system import ESTABLISHED_WAIT, UNACKNOWLEDGED_WAIT
 from appliance.policy.entry import OpenFlow
 from appliance.pruner import choose, silence
 from appliance.reason import Reason
-from tests.playbook import CLIENT, SEEING, SERVER, TCP
+from tests.playbook import CLIENT, SEEING, SERVER
 
 LATE, MANY = Reason.HELLO_TIMEOUT, Reason.TOO_MANY_FLOWS
 
@@ -17,7 +17,7 @@ def idle(port: int, seconds: int, *, client: int = CLIENT, is_idle: bool = True,
     left = ESTABLISHED_WAIT - seconds if left is None else left
     flow = OpenFlow(client, port, SERVER, 443, 0)
     original = client.to_bytes(4) + port.to_bytes(2)
-    return Connection(flow, TCP, is_closed=False, is_idle=is_idle, left=left, original=original, id=b"")
+    return Connection(flow, is_closed=False, is_idle=is_idle, left=left, original=original)
 
 
 def chosen(*undecided: Connection, wait: float = 60, most: int = 3) -> list[tuple[int, Reason]]:

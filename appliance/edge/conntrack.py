@@ -1,7 +1,8 @@
 """The kernel's table of connections: which ones it forwards by itself, and how to end some of them.
 
-A connection is ended by its mark: it stays in the table as denied, and the ruleset resets each of its two ends as soon
-as it speaks. What is not TCP has no end to be told of: its entry is deleted, and its next packet is judged as a first.
+To end a connection its entry is marked as denied, for packets of it that are on their way through, and then deleted.
+So the next packet of either end belongs to no connection, and the ruleset answers it with a reset; the ports are free
+for a connection that begins anew; and what is not TCP is judged again.
 
 Spoken over netlink, so that only what bears a mark is copied, and many are ended in one system call.
 Source: linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h and nf_conntrack_tcp.h, linux/netlink.h; netlink(7). Native
@@ -20,21 +21,20 @@ from typing import NamedTuple
 from appliance.address import Ipv4
 from appliance.errors import KernelError
 from appliance.policy.entry import ENTRY_MASK, OpenFlow
-from appliance.wire.ip import TCP
 
 _NETLINK_NETFILTER = 12
 _NEW, _GET, _DELETE = (1 << 8 | message for message in (0, 1, 2))  # messages of subsystem 1, conntrack
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _REQUEST, _ACKNOWLEDGE, _DUMP = 0x001, 0x004, 0x300  # flags
-_ORIGINAL, _STATUS, _PROTOINFO, _TIMEOUT, _MARK, _ID, _MARK_MASK = 1, 3, 4, 7, 8, 12, 21  # attributes of an entry
+_ORIGINAL, _STATUS, _PROTOINFO, _TIMEOUT, _MARK, _MARK_MASK = 1, 3, 4, 7, 8, 21  # attributes of an entry
 _TUPLE_IP, _TUPLE_PROTO = 1, 2  # of the original direction's addresses and ports, and of these two:
 _SOURCE, _DESTINATION = 1, 2
-_PROTO_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
+_SOURCE_PORT, _DESTINATION_PORT = 2, 3
 _PROTOINFO_TCP, _TCP_STATE = 1, 1
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF  # two bits of an attribute's type are flags
 _ESTABLISHED, _TIME_WAIT, _CLOSE = 3, 7, 8  # enum tcp_conntrack
 _SOURCE_TRANSLATED = 1 << 4  # IPS_SRC_NAT of enum ip_conntrack_status
-_CHUNK = 100  # connections ended in one system call; the answers must fit the socket's buffer
+_CHUNK = 64  # connections ended in one system call; the answers must fit the socket's buffer
 _BUFFER = 256 * 1024  # octets; the kernel fills 32 KiB at a time
 _WAIT = 10.0  # seconds for the kernel to answer
 
@@ -52,15 +52,13 @@ class Marks(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """An entry of the table. `original` and `id`: what the kernel knows it by."""
+    """An entry of the table. `original`: the attribute that the kernel knows it by."""
 
     flow: OpenFlow
-    protocol: int  # IANA number
     is_closed: bool  # its ends have parted, and it is kept for stragglers only
     is_idle: bool  # its ends have shaken hands through us, and it lasts until it has been silent for long
     left: int  # seconds of silence until the kernel forgets it
-    original: bytes  # an attribute
-    id: bytes
+    original: bytes
 
 
 class Conntrack:
@@ -91,29 +89,27 @@ class Conntrack:
         return self._marked(0)
 
     def _marked(self, state: int) -> Iterator[Connection]:
-        mask = self._marks.mask
-        wanted = _attribute(_MARK, state.to_bytes(4)) + _attribute(_MARK_MASK, mask.to_bytes(4))
+        wanted = _attribute(_MARK, state.to_bytes(4)) + _attribute(_MARK_MASK, self._marks.mask.to_bytes(4))
         for kind, content in self._ask(_message(_GET, _DUMP, next(self._numbers), wanted)):
             if kind == _DONE:
                 return
-            mark, connection = _parse(content)
-            if mark & mask == state:  # older kernels do not choose
-                yield connection
+            yield _parse(content)
 
     def end(self, connections: Sequence[Connection]) -> None:
         """End connections; those that are gone by now are no matter."""
-        self._do([_ending(each, self._marks.denied, next(self._numbers)) for each in connections])
-
-    def forget(self, connections: Sequence[Connection]) -> None:
-        """Delete connections, so that their ports are free; whoever speaks next on one is told that there is none."""
-        self._do([_deletion(each, next(self._numbers)) for each in connections])
-
-    def _do(self, everything: Sequence[bytes]) -> None:
-        for start in range(0, len(everything), _CHUNK):
-            requests = everything[start : start + _CHUNK]
+        for start in range(0, len(connections), _CHUNK):
+            chunk = connections[start : start + _CHUNK]
+            requests = [request for each in chunk for request in self._ending(each)]
             answers = self._ask(b"".join(requests))
             for _ in requests:
                 next(answers)
+
+    def _ending(self, connection: Connection) -> tuple[bytes, bytes]:
+        mark = _attribute(_MARK, self._marks.denied.to_bytes(4))
+        return (
+            _message(_NEW, _ACKNOWLEDGE, next(self._numbers), connection.original + mark),
+            _message(_DELETE, _ACKNOWLEDGE, next(self._numbers), connection.original),
+        )
 
     def close(self) -> None:
         """Close the socket."""
@@ -142,16 +138,6 @@ def _refusal(number: int) -> KernelError:
 
 
 # What is written
-
-
-def _ending(connection: Connection, denied: int, number: int) -> bytes:
-    if connection.protocol == TCP:
-        return _message(_NEW, _ACKNOWLEDGE, number, connection.original + _attribute(_MARK, denied.to_bytes(4)))
-    return _deletion(connection, number)
-
-
-def _deletion(connection: Connection, number: int) -> bytes:
-    return _message(_DELETE, _ACKNOWLEDGE, number, connection.original + _attribute(_ID, connection.id))
 
 
 def _message(kind: int, flags: int, number: int, content: bytes) -> bytes:
@@ -191,29 +177,26 @@ def _aligned(length: int) -> int:
     return length + 3 & ~3
 
 
-def _parse(content: bytes) -> tuple[int, Connection]:
-    """Return the mark of an entry, and the entry, as the kernel states them; what it leaves out is 0."""
+def _parse(content: bytes) -> Connection:
+    """Return an entry as the kernel states it; what it leaves out is 0."""
     entry = _attributes(content[len(_FAMILY) :])
     original = entry.get(_ORIGINAL, b"")
     sides = _attributes(original)
     ends, protocol = _attributes(sides.get(_TUPLE_IP, b"")), _attributes(sides.get(_TUPLE_PROTO, b""))
-    mark = _number(entry, _MARK)
     flow = OpenFlow(
         Ipv4(_number(ends, _SOURCE)),
         _number(protocol, _SOURCE_PORT),
         Ipv4(_number(ends, _DESTINATION)),
         _number(protocol, _DESTINATION_PORT),
-        mark & ENTRY_MASK,
+        _number(entry, _MARK) & ENTRY_MASK,
     )
     state = _number(_attributes(_attributes(entry.get(_PROTOINFO, b"")).get(_PROTOINFO_TCP, b"")), _TCP_STATE)
-    return mark, Connection(
+    return Connection(
         flow,
-        protocol=_number(protocol, _PROTO_NUMBER),
         is_closed=state in {_TIME_WAIT, _CLOSE},
         is_idle=state == _ESTABLISHED and bool(_number(entry, _STATUS) & _SOURCE_TRANSLATED),
         left=_number(entry, _TIMEOUT),
         original=_attribute(_ORIGINAL | _NESTED, original),
-        id=entry.get(_ID, b""),
     )
 
 

@@ -9,6 +9,8 @@ Source: RFC 8446, RFC 4253 section 4.2; OpenSSL's security levels decide what TL
 
 import asyncio
 import json
+import os
+import signal
 import ssl
 import time
 import warnings
@@ -166,7 +168,9 @@ def speak_program(*argv: str) -> Conversation:
     async def conversation(connection: Connection) -> None:
         pipe = asyncio.subprocess.PIPE
         nowhere = asyncio.subprocess.DEVNULL
-        program = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=nowhere)
+        program = await asyncio.create_subprocess_exec(
+            *argv, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True
+        )
         assert program.stdin is not None
         assert program.stdout is not None
         says = program.stdout
@@ -184,7 +188,7 @@ def speak_program(*argv: str) -> Conversation:
                 task.cancel()
             await asyncio.gather(speaking, listening, return_exceptions=True)
             if program.returncode is None:
-                program.kill()
+                os.killpg(program.pid, signal.SIGKILL)  # what it has started holds its pipes, too
             await program.wait()
 
     return conversation

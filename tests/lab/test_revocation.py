@@ -1,10 +1,15 @@
 """Open flows end when nothing allows them any more, and only then; marks are ours alone (X1 to X4, D2)."""
 
 import contextlib
+import os
+import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,7 +20,7 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group, egress
 from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS, conversation, hello, launch, launch_in, refused, ssh, tls
-from tests.lab.tcp import ACK, FIN, Peer
+from tests.lab.tcp import ACK, FIN, RST, SYN, Peer
 from tests.lab.test_see_thru import see_thru
 from tests.lab.workload import Workload
 
@@ -25,13 +30,16 @@ NAME = "api.revoke.test"
 NOTHING = "discriminat:tls:nothing.revoke.test"
 REPLY = server_stream()
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
+CUT = (ConnectionResetError, ssl.SSLEOFError)  # OpenSSL takes a reset in the middle of nothing for an end
 
 
 def open_flow(client: Workload, server: Server, name: str) -> socket.socket:
     """Return a connection over which hello and reply have passed; the server keeps silent from then on."""
-    stream = client.connect(server.address, server.port)
-    stream.sendall(hello(name))
-    assert stream.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(client.connect(server.address, server.port))
+        stream.sendall(hello(name))
+        assert stream.recv(len(REPLY), socket.MSG_WAITALL) == REPLY
+        stack.pop_all()
     return stream
 
 
@@ -44,7 +52,8 @@ def silent_tls(lab: Lab, name: str) -> Server:
 def tls_session(lab: Lab, client: Workload, server: Server) -> Iterator[ssl.SSLSocket]:
     """Hold a TLS session, of OpenSSL, that was answered once."""
     context = ssl.create_default_context(cafile=str(lab.internet.authority.bundle))
-    with context.wrap_socket(client.connect(server.address, 443), server_hostname=server.name) as session:
+    plain = client.connect(server.address, 443)
+    with context.wrap_socket(plain, server_hostname=server.name, suppress_ragged_eofs=False) as session:
         session.sendall(REQUEST)
         assert b"200 OK" in session.recv(4096)
         yield session
@@ -62,11 +71,20 @@ def talk(stream: socket.socket, octets: bytes) -> bytes:
 
 
 def assert_nothing_more_passes(stream: socket.socket, server: Server) -> None:
-    """Assert that the client is reset when it speaks, and that not one octet of what it says arrives."""
+    """Assert that the client is reset when it speaks, if it was not before, and that not one octet of it arrives."""
     before = server.received()
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionError):
         talk(stream, b"one octet too many")
     assert server.received() == before
+
+
+@contextlib.contextmanager
+def killed(program: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Have a program end with the block, whatever it waits for."""
+    try:
+        yield
+    finally:
+        program.kill()
 
 
 def in_force(lab: Lab) -> str:
@@ -94,7 +112,7 @@ def test_a_tls_session_ends_with_its_rule(lab: Lab) -> None:
         assert event["outcome"] == "disallowed"
         assert (event["dhost"], event["proto"], event["gid"]) == (server.name, "tls", group.id)
         assert (event["src"], event["spt"], event["dst"], event["dpt"]) == (client.address, port, server.address, 443)
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(CUT):
             talk(session, REQUEST)
         assert server.received() == received
     assert not client.curl(f"https://{server.name}/").ok
@@ -109,7 +127,7 @@ def test_a_programs_session_ends_with_its_rule(lab: Lab) -> None:
     client = launch_in(lab, "program", [group])
     command = ("openssl", "s_client", "-connect", f"{server.address}:443", "-servername", server.name, "-quiet")
     pipe = subprocess.PIPE
-    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as program:
+    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as program, killed(program):
         assert program.stdin is not None
         assert program.stdout is not None
         program.stdin.write(REQUEST)
@@ -133,7 +151,7 @@ def test_an_ssh_session_ends_with_its_rule(lab: Lab) -> None:
     client = launch_in(lab, "ssh-revoke", [group])
     pipe = subprocess.PIPE
     command = ("ssh", *client.ssh_options, server.name, "cat")
-    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as shell:
+    with client.popen(*command, stdin=pipe, stdout=pipe, stderr=pipe) as shell, killed(shell):
         assert shell.stdin is not None
         assert shell.stdout is not None
         shell.stdin.write(b"hello\n")
@@ -147,7 +165,7 @@ def test_an_ssh_session_ends_with_its_rule(lab: Lab) -> None:
         assert (event["dhost"], event["proto"], event["gid"]) == (server.name, "ssh", group.id)
         shell.stdin.write(b"more\n")
         shell.stdin.flush()
-        assert b"reset by peer" in shell.communicate(timeout=5)[1]
+        assert b"client_loop: send disconnect" in shell.communicate(timeout=5)[1]
         assert shell.returncode == 255
     assert server.received() == received
 
@@ -182,7 +200,7 @@ def test_the_server_is_cut_off_too(lab: Lab) -> None:
         session.sendall(b"GET /octets/30000000 HTTP/1.1\r\n\r\n")
         lab.edit_rule(group, description=NOTHING)
         ended(lab, session)
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(CUT):
             all(session.recv(65536) for _ in range(1000))
         assert wait_until(lambda: not server.connections[-1].open, 10)
 
@@ -227,6 +245,17 @@ def test_a_flow_ends_with_its_clients_group(lab: Lab) -> None:
         assert_nothing_more_passes(stream, server)
 
 
+def test_flows_of_a_client_that_is_gone_are_ended(lab: Lab) -> None:
+    """Whoever gets its address and its ports does not get its flows."""
+    server = silent_tls(lab, "gone.revoke.test")
+    client = launch(lab, "gone", tls(server.name))
+    with open_flow(client, server, server.name) as stream:
+        port = stream.getsockname()[1]
+        lab.terminate(client)
+        lab.appliance.wait_for_event(spt=port, code="rule_removed", dhost=server.name, timeout=15)
+    assert tracked(lab, port) == ""
+
+
 def test_a_reply_that_comes_after_the_change_opens_nothing(lab: Lab) -> None:
     """The hello was good under the former policy; the flow is judged again before it opens."""
     name = "late.revoke.test"
@@ -242,6 +271,63 @@ def test_a_reply_that_comes_after_the_change_opens_nothing(lab: Lab) -> None:
         with pytest.raises(ConnectionResetError):
             stream.recv(100)
     refused(lab, server, "name_not_listed", saw=hello(name))
+
+
+def test_what_a_slow_worker_still_opens_ends(lab: Lab, appliance: Appliance) -> None:
+    """It judges a reply that was waiting before it reads of the new policy: flows are looked at after it has obeyed."""
+    name = "slow.revoke.test"
+    server = lab.internet.lines(name, reply=REPLY, after=len(hello(name)) + 1)
+    group = lab.security_group("slow", tls(name))
+    client = launch_in(lab, "slow", [group])
+    with client.connect(server.address, 443) as stream:
+        stream.sendall(hello(name))
+        assert wait_until(lambda: server.received() == hello(name))
+        workers = appliance.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        try:
+            server.connections[0].writer.write(REPLY)
+            lab.edit_rule(group, description=NOTHING)
+            polls = len(lab.emulator.switchboard.calls("DescribeSecurityGroups"))
+            assert wait_until(lambda: len(lab.emulator.switchboard.calls("DescribeSecurityGroups")) >= polls + 3)
+        finally:
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+        lab.appliance.wait_for_event(cat="fqdn", outcome="removed", fqdn=name, gid=group.id)
+        with contextlib.suppress(ConnectionResetError):
+            stream.recv(len(REPLY))
+        assert_nothing_more_passes(stream, server)
+
+
+def test_none_escapes_at_the_moment_of_the_change(lab: Lab) -> None:
+    """Connections are opened as fast as can be while the rule goes: once that is told, not one of them goes on."""
+    server = silent_tls(lab, "race.revoke.test")
+    group = lab.security_group("race", tls(server.name))
+    client = launch_in(lab, "race", [group])
+    refusal = threading.Event()
+
+    def keep_opening() -> list[socket.socket]:
+        opened = []
+        while True:
+            try:
+                opened.append(open_flow(client, server, server.name))
+            except (OSError, AssertionError):
+                refusal.set()
+                return opened
+
+    with ThreadPoolExecutor(4) as pool, contextlib.ExitStack() as stack:
+        openers = [pool.submit(keep_opening) for _ in range(4)]
+        assert wait_until(lambda: len(server.connections) > 100)
+        assert not refusal.is_set()
+        lab.edit_rule(group, description=NOTHING)
+        lab.appliance.wait_for_event(cat="fqdn", outcome="removed", fqdn=server.name, gid=group.id)
+        streams = [stack.enter_context(stream) for opener in openers for stream in opener.result(10)]
+        received = server.received()
+        for stream in streams:
+            with pytest.raises(ConnectionResetError):
+                talk(stream, b"one octet too many")
+    assert len(streams) > 100
+    assert server.received() == received
 
 
 # ---- see-thru ----
@@ -394,6 +480,26 @@ def test_a_server_of_before_the_start_is_not_heard(lab: Lab, appliance: Applianc
             stream.recv(100)
 
 
+def test_an_address_that_a_client_knows_from_before_is_asked_for(lab: Lab, appliance: Appliance) -> None:
+    """What a client has cached counts only if our own look-ups give it, that while its hello waits included (D11)."""
+    appliance.wipe()
+    server = lab.internet.tls("cached.revoke.test")
+    client = lab.workload("caches", groups=[lab.security_group("caches", tls(server.name))])
+    cached = ("--resolve", f"{server.name}:443:{server.address}")
+    with lab.plain_nat():
+        assert client.curl(f"https://{server.name}/", *cached).ok
+    server.forget()
+    lab.names[server.name] = [lab.internet.address()]
+    appliance.start(SHORT_WAITS)
+    lab.appliance.wait_for_event(cat="client", outcome="accepted", client=client.address)
+
+    assert not client.curl(f"https://{server.name}/", *cached).ok
+    refused(lab, server, "address_mismatch")
+
+    lab.names[server.name] = [lab.internet.address(), server.address]
+    assert client.curl(f"https://{server.name}/", *cached).ok
+
+
 # ---- X3: the same ports again ----
 
 
@@ -438,12 +544,6 @@ def denied(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
         return peer.source_port
 
 
-def still_open(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
-    """Leave a connection open, and forget it; return its source port."""
-    with opened(*reused[:2]) as peer:
-        return peer.source_port
-
-
 def revoked(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
     """Have an open connection ended that says nothing any more, and list its name again; return its source port."""
     _, server, group = reused
@@ -460,40 +560,66 @@ def tracked(lab: Lab, port: int) -> str:
     return lab.appliance.namespace.run("conntrack", "-L", "-p", "tcp", "--orig-port-src", str(port)).stdout
 
 
-@pytest.mark.parametrize("former", [parted, denied, still_open, revoked])
+@pytest.mark.parametrize("former", [parted, denied, revoked])
 def test_the_next_connection_of_the_same_ports_is_inspected(
-    lab: Lab, reused: tuple[Workload, Server, Group], former: "type[parted]"
+    lab: Lab, reused: tuple[Workload, Server, Group], former: Callable[[Lab, tuple[Workload, Server, Group]], int]
 ) -> None:
     """Whatever became of the former one, and whatever its mark still says."""
     client, server, _ = reused
     port = former(lab, reused)
     server.forget()
     with Peer(client, server.address, 443, source_port=port) as peer:
-        try:
-            peer.connect()
-        except (ConnectionResetError, TimeoutError):  # the former one has not ended: this one does not begin
-            assert server.received() == b""
-            return
+        shake_hands(peer)
         peer.send(EVIL)
         assert peer.was_reset()
     assert server.received() == b""
     lab.appliance.wait_for_event(spt=port, code="name_not_listed", dhost="abuse.revoke.test")
 
 
+def shake_hands(peer: Peer) -> None:
+    """Connect as a host does: it resets what the server remembers of a former connection (RFC 9293 section 3.5.1)."""
+    peer.send_syn()
+    answer = peer.receive_where(lambda segment: segment.flags & ACK)
+    assert answer is not None
+    if not answer.flags & SYN:
+        peer.send(b"", at=answer.acknowledgement - peer.isn - 1, flags=RST)
+    peer.connect()
+
+
+def test_a_syn_within_an_open_connection_begins_nothing(lab: Lab, reused: tuple[Workload, Server, Group]) -> None:
+    """The server has not forgotten it, and challenges the SYN (RFC 5961 section 4.2): what is open goes on."""
+    client, server, _ = reused
+    with opened(client, server) as first:
+        server.forget()
+        with Peer(client, server.address, 443, source_port=first.source_port) as second:
+            second.send_syn()
+            challenge = second.receive_where(lambda segment: segment.flags == ACK)
+            assert challenge is not None
+            assert challenge.acknowledgement == (first.isn + 1 + len(GOOD)) % 2**32
+            second.send(EVIL)  # numbered as the new connection would be
+            second.receive(0.3)
+    assert server.received() == b""
+
+
 # ---- X4: marks from outside ----
 
-MARKS = [0x10000000, 0xA0000000, 0xA0000001, 0xFFFFFFFF]
+SIGNS = [
+    # mark       DSCP
+    (0x10000000,  0),
+    (0xA0000000,  8),
+    (0xA0000001, 46),
+    (0xFFFFFFFF, 63),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("mark", MARKS, ids=hex)
-@pytest.mark.parametrize("dscp", [0, 46, 63])
+@pytest.mark.parametrize(("mark", "dscp"), SIGNS)
 def test_a_client_marks_nothing(lab: Lab, reused: tuple[Workload, Server, Group], mark: int, dscp: int) -> None:
     """Its packets' mark, priority and DSCP say nothing to us: the unlisted is refused, and no octet of it arrives."""
     client, server, _ = reused
     server.forget()
     with client.namespace.open_socket() as stream:
         stream.settimeout(3)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark.to_bytes(4, sys.byteorder))
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)
         stream.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
         stream.connect((server.address, 443))
