@@ -37,6 +37,7 @@ from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
 from appliance.proving import Proof
+from appliance.pruner import Pruner
 from appliance.revoker import Revoker
 from appliance.settings import Settings
 from appliance.vitals import Vitals
@@ -106,39 +107,38 @@ class Supervisor:
         for failed in system.apply_kernel_settings(system.memory_octets()):
             log.warning("kernel setting left alone: %s", failed)
         self._identity = identity = await self._identify()
-        await self._dataplane.load(self._settings, identity.vpc_networks)
+        settings, instance = self._settings, identity.instance_id
+        await self._dataplane.load(settings, identity.vpc_networks)
         config = self._dataplane.config
-        region = self._settings.aws_region or identity.region
-        self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
-        self._tell(
-            "appliance", "started", f"{about.program()}, {config.queues} queues through {self._dataplane.variant}"
-        )
-        self._revoker = Revoker(self._settings, self._chronicle, self._tell, instance=identity.instance_id)
-        self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
+        region = settings.aws_region or identity.region
+        self._chronicle = Chronicle(settings, instance=instance, region=region)
+        queues = f"{config.queues} queues through {self._dataplane.variant}"
+        self._tell("appliance", "started", f"{about.program()}, {queues}")
+        self._revoker = Revoker(settings, self._chronicle, self._tell, instance=instance)
+        pruner = Pruner(settings, self._chronicle, self._dataplane, self._tell, instance=instance)
+        self._discovery = ec2.Discovery(ec2.connect(region), settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
-            self._settings.names_nameservers,
-            self._settings.names_port,
+            settings.names_nameservers,
+            settings.names_port,
             on_answer=self._on_answer,
-            limits=ResolverLimits(rate=self._settings.names_rate),
+            limits=ResolverLimits(rate=settings.names_rate),
         )
-        name = self._settings.preferences_parameter
+        name = settings.preferences_parameter
         parameter = ssm.Parameter(ssm.connect(region), name) if name else None
-        self._preferences = PreferenceReader(
-            self._settings, parameter, put_in_force=self._prefer, tell=self._tell_changes
-        )
+        self._preferences = PreferenceReader(settings, parameter, put_in_force=self._prefer, tell=self._tell_changes)
         self._crew = Crew(
-            configurations(self._settings, config, identity.instance_id),
+            configurations(settings, config, instance),
             on_start=self._on_worker_start,
             on_message=self._on_worker_message,
             on_death=self._on_worker_death,
         )
         self._crew.start()
         work = [self._poll(), self._ask(), self._watch(), self._count()]
-        work += [self._proof.seek(config), self._preferences.follow()]
-        if self._settings.aws_auto_scaling_group:
+        work += [self._proof.seek(config), self._preferences.follow(), pruner.follow()]
+        if settings.aws_auto_scaling_group:
             client = autoscaling.connect(region)
-            group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)
-            work.append(Membership(group, self._settings, is_well=lambda: self.is_well, tell=self._tell).keep())
+            group = autoscaling.Group(client, settings.aws_auto_scaling_group, instance)
+            work.append(Membership(group, settings, is_well=lambda: self.is_well, tell=self._tell).keep())
         await asyncio.gather(*work)
 
     async def _identify(self) -> Identity:

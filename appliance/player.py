@@ -25,12 +25,13 @@ from typing import Final, NamedTuple
 from appliance.address import Ipv4, is_private
 from appliance.command import Command, Emit, LookUpClient, SendReset, SetVerdict, Verdict
 from appliance.directory import Directory
-from appliance.engine import Engine, Origin
+from appliance.engine import Engine
 from appliance.errors import Malformed, PacketError
 from appliance.event import Event
 from appliance.flow import ISN_SPACE, SEQUENCE_SPACE, offset_of
 from appliance.inspection import inspect_client
 from appliance.limits import Limits
+from appliance.origin import Origin
 from appliance.overheard import name_ipv6, overheard_event
 from appliance.policy.policy import Policy
 from appliance.reason import Reason

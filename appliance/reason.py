@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     NAME_NOT_LISTED = "name_not_listed"  # N2, N16, T9
     NAME_UNRESOLVED = "name_unresolved"  # D14
     ADDRESS_MISMATCH = "address_mismatch"  # N1, T12
+    ADDRESS_NOT_LISTED = "address_not_listed"  # X11
     ANSWER_PRIVATE = "answer_private"  # D8
     NO_SNI = "no_sni"  # N5
     SNI_EMPTY = "sni_empty"  # N6
@@ -84,6 +85,7 @@ class Reason(enum.StrEnum):
     HELLO_TIMEOUT = "hello_timeout"  # P16
     SERVER_TIMEOUT = "server_timeout"
     OVERLOADED = "overloaded"  # P16, X12
+    TOO_MANY_FLOWS = "too_many_flows"  # X5
     INTERNAL_ERROR = "internal_error"
 
 
@@ -103,6 +105,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NAME_NOT_LISTED: "the name is not listed for this port",
     Reason.NAME_UNRESOLVED: "the name is listed, but the VPC resolver gives no address for it",
     Reason.ADDRESS_MISMATCH: "the destination is not an address of the name",
+    Reason.ADDRESS_NOT_LISTED: "not even a SYN goes out: no name listed for the port has the destination's address",
     Reason.ANSWER_PRIVATE: "the name is listed, but resolves to private addresses only",
     Reason.NO_SNI: "the ClientHello carries no server_name",
     Reason.SNI_EMPTY: "the ClientHello carries an empty server_name",
@@ -144,6 +147,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.HELLO_TIMEOUT: "the client did not finish its hello in time",
     Reason.SERVER_TIMEOUT: "the server did not finish its reply in time",
     Reason.OVERLOADED: "a table of the engine is full",
+    Reason.TOO_MANY_FLOWS: "the client opens flows faster than one client may",
     Reason.INTERNAL_ERROR: "the engine failed on this packet: please report it",
 }
 
@@ -165,6 +169,7 @@ NEVER_SEEN_THRU = frozenset(
         Reason.MID_STREAM,
         Reason.IPV6,
         Reason.OVERLOADED,
+        Reason.TOO_MANY_FLOWS,
         Reason.INTERNAL_ERROR,
     }
 )

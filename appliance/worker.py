@@ -25,7 +25,7 @@ from appliance.edge.journal import render
 from appliance.edge.netfilter import STATE_SHIFT, Mark, isn_of
 from appliance.edge.system import utc_today
 from appliance.edge.verdicts import Verdicts
-from appliance.engine import Engine, Origin
+from appliance.engine import Engine
 from appliance.event import Event
 from appliance.messages import (
     ClientAnswered,
@@ -42,6 +42,7 @@ from appliance.messages import (
     WantClient,
     WantName,
 )
+from appliance.origin import Origin
 from appliance.policy.preferences import DEFAULTS
 from appliance.wire.ip import render_reset
 
@@ -56,7 +57,12 @@ COPY_OCTETS = 3840
 QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
 BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
 
-ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
+ORIGINS = {
+    Mark.CLIENT.value: Origin.CLIENT,
+    Mark.SERVER.value: Origin.SERVER,
+    Mark.GATE.value: Origin.GATE,
+    Mark.EXCESS.value: Origin.EXCESS,
+}
 PASSED, DENIED = (Verdicts.mark_attribute(mark.bits) for mark in (Mark.PASS, Mark.DENIED))
 
 

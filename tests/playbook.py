@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from appliance.address import Ipv4, Network, parse_ipv4
 from appliance.command import Command, Emit, SendReset, SetVerdict, Verdict
-from appliance.engine import Engine, Origin
+from appliance.engine import Engine
 from appliance.event import Event, flow_event
 from appliance.limits import Limits
+from appliance.origin import Origin
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.entry import SEEN_THRU, entry_number

@@ -30,9 +30,11 @@ ENGINE_PARTS = {
     "judge",
     "limits",
     "oddity",
+    "origin",
     "recall",
     "revocation",
     "standing",
+    "syn_gate",
     "waiting",
 }
 # Of `replay`.
@@ -71,7 +73,9 @@ MAY_IMPORT = {
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
     },
-    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings", "revoker"}
+    "pruner": {"chronicle", "dataplane", "edge", "policy", "revoker", "settings", "standing"},
+    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"}
+    | {"pruner", "revoker"}
     | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox

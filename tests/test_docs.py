@@ -22,13 +22,14 @@ from tests.readme import GENERATED, OVERVIEW, SCHEMA, fill, render_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RUNBOOK = (ROOT / "appliance/RUNBOOK.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCUMENTS = [
     path
     for folder in (".", "appliance", "image", "terraform", "terraform/modules/*")
     for path in sorted(ROOT.glob(f"{folder}/*.md"))
 ]
-ONE_PAGE = 80  # lines
+ONE_PAGE = 90  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
 VERBS = {"check", "explain", "prepare", "prove", "replay", "run", "selftest", "version"}
@@ -150,15 +151,15 @@ def test_readme_names_every_field_of_the_logs() -> None:
     assert [field for field in ("time", *FLOW_FIELDS, *CONFIG_FIELDS) if f"`{field}`" not in README] == []
 
 
-def test_readme_names_every_field_of_healthz() -> None:
-    """Who looks at /healthz at night finds each field in README."""
+def test_the_runbook_names_every_field_of_healthz() -> None:
+    """Who looks at /healthz at night finds each field in the runbook."""
     keys = set()
     for module, function in (("app", "report"), ("preference_reader", "report"), ("vitals", "document")):
         tree = ast.parse((ROOT / f"appliance/{module}.py").read_text())
         found = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
         keys |= {key.value for node in ast.walk(found) if isinstance(node, ast.Dict) for key in node.keys}
 
-    assert {key for key in keys if f"`{key}`" not in README} == set()
+    assert {key for key in keys if f"`{key}`" not in RUNBOOK} == set()
     assert keys >= {"status", "clients", "queue_drops"}
 
 

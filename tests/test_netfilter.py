@@ -67,7 +67,7 @@ def test_ruleset_is_closed(variant: str) -> None:
     closed, ours = ("forward", "settle", "input"), ("postrouting", "output")
     assert policies == dict.fromkeys(closed, "drop") | dict.fromkeys(ours, "accept")
     assert "bypass" not in ruleset + render_iptables(CONFIGS[variant])
-    for name in ("annotated", "see_thru"):
+    for name in ("annotated", "gated", "see_thru"):
         assert "elements" not in re.findall(rf"set {name} \{{.*", ruleset)[0]
 
 
@@ -97,15 +97,15 @@ def test_every_queue_is_reached(queues: int) -> None:
     """By each kind of packet; in both variants under the same marks."""
     config = NetfilterConfig(clients=CLIENTS, queues=queues, nft_queue=True, first_queue=100)
     queued = [int(number) for number in re.findall(r"queue num (\d+)", render_ruleset(config))]
-    assert sorted(queued) == sorted(list(range(100, 100 + queues)) * 3)
+    assert sorted(queued) == sorted(list(range(100, 100 + queues)) * 4)
     marks = re.findall(r"--mark (0x\w+)/0xff000000 -j NFQUEUE --queue-num (\d+)", render_iptables(config))
     expected = {
         (f"{queue_mark(origin, queue):#010x}", str(100 + queue))
-        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE)
+        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE, Mark.EXCESS)
         for queue in range(queues)
     }
     assert set(marks) == expected
-    assert len(expected) == 3 * queues
+    assert len(expected) == 4 * queues
 
 
 # ---- marks ----
@@ -114,7 +114,7 @@ def test_every_queue_is_reached(queues: int) -> None:
 def test_marks_do_not_overlap() -> None:
     """State, queue and sequence number have bits of their own."""
     assert len({mark.bits for mark in Mark}) == len(Mark)
-    for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE):
+    for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE, Mark.EXCESS):
         for queue in range(16):
             mark = queue_mark(origin, queue)
             assert mark & netfilter.ISN_MASK == 0
@@ -222,6 +222,24 @@ def test_open_ports_tells_differences_only(tools: Tools) -> None:
         "delete element inet discriminat see_thru { 10.0.1.11 }",
         "add element inet discriminat annotated { 10.0.1.11 . 443 }",
         "add element inet discriminat see_thru { 10.0.1.10 }",
+    ]
+
+
+def test_the_syn_gate_moves_ports_from_one_set_to_the_other(tools: Tools) -> None:
+    """In one transaction, back and forth, so that no SYN finds its port in neither."""
+    table = Netfilter()
+    table.open_ports([(CLIENT, 443)], [], ())
+    table.open_ports([(OTHER, 22)], [], (), syn_gate=True)
+    table.open_ports([(CLIENT, 443)], [], ())
+    assert [text.splitlines() for _, text in tools.asked[1:]] == [
+        [
+            "delete element inet discriminat annotated { 10.0.1.10 . 443 }",
+            "add element inet discriminat gated { 10.0.1.11 . 22 }",
+        ],
+        [
+            "delete element inet discriminat gated { 10.0.1.11 . 22 }",
+            "add element inet discriminat annotated { 10.0.1.10 . 443 }",
+        ],
     ]
 
 

@@ -28,7 +28,10 @@ class Table:
     """Stands for the kernel's: open flows, until they are ended."""
 
     def __init__(self, *flows: OpenFlow, closed: Sequence[OpenFlow] = ()) -> None:
-        self.connections = [Connection(flow, flow in closed, repr(flow).encode()) for flow in (*flows, *closed)]
+        self.connections = [
+            Connection(flow, is_closed=flow in closed, is_idle=False, left=0, original=repr(flow).encode())
+            for flow in (*flows, *closed)
+        ]
         self.fault: KernelError | None = None
         self.asked = 0
 

@@ -26,13 +26,14 @@ _NETLINK_NETFILTER = 12
 _NEW, _GET, _DELETE = (1 << 8 | message for message in (0, 1, 2))  # messages of subsystem 1, conntrack
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _REQUEST, _ACKNOWLEDGE, _DUMP = 0x001, 0x004, 0x300  # flags
-_ORIGINAL, _PROTOINFO, _MARK, _MARK_MASK = 1, 4, 8, 21  # attributes of an entry
+_ORIGINAL, _STATUS, _PROTOINFO, _TIMEOUT, _MARK, _MARK_MASK = 1, 3, 4, 7, 8, 21  # attributes of an entry
 _TUPLE_IP, _TUPLE_PROTO = 1, 2  # of the original direction's addresses and ports, and of these two:
 _SOURCE, _DESTINATION = 1, 2
 _SOURCE_PORT, _DESTINATION_PORT = 2, 3
 _PROTOINFO_TCP, _TCP_STATE = 1, 1
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF  # two bits of an attribute's type are flags
-_TIME_WAIT, _CLOSE = 7, 8  # enum tcp_conntrack
+_ESTABLISHED, _TIME_WAIT, _CLOSE = 3, 7, 8  # enum tcp_conntrack
+_SOURCE_TRANSLATED = 1 << 4  # IPS_SRC_NAT of enum ip_conntrack_status
 _CHUNK = 64  # connections ended in one system call; the answers must fit the socket's buffer
 _BUFFER = 256 * 1024  # octets; the kernel fills 32 KiB at a time
 _WAIT = 10.0  # seconds for the kernel to answer
@@ -51,10 +52,12 @@ class Marks(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """An allowed entry of the table. `original`: the attribute that the kernel knows it by."""
+    """An entry of the table. `original`: the attribute that the kernel knows it by."""
 
     flow: OpenFlow
     is_closed: bool  # its ends have parted, and it is kept for stragglers only
+    is_idle: bool  # its ends have shaken hands through us, and it lasts until it has been silent for long
+    left: int  # seconds of silence until the kernel forgets it
     original: bytes
 
 
@@ -79,8 +82,14 @@ class Conntrack:
 
     def allowed(self) -> Iterator[Connection]:
         """Yield the IPv4 connections that are marked as allowed; some twice, if the table changes meanwhile."""
-        allowed, _, mask = self._marks
-        wanted = _attribute(_MARK, allowed.to_bytes(4)) + _attribute(_MARK_MASK, mask.to_bytes(4))
+        return self._marked(self._marks.allowed)
+
+    def undecided(self) -> Iterator[Connection]:
+        """Yield those that bear no mark yet, or never will: the machine's own are among them."""
+        return self._marked(0)
+
+    def _marked(self, state: int) -> Iterator[Connection]:
+        wanted = _attribute(_MARK, state.to_bytes(4)) + _attribute(_MARK_MASK, self._marks.mask.to_bytes(4))
         for kind, content in self._ask(_message(_GET, _DUMP, next(self._numbers), wanted)):
             if kind == _DONE:
                 return
@@ -182,7 +191,13 @@ def _parse(content: bytes) -> Connection:
         _number(entry, _MARK) & ENTRY_MASK,
     )
     state = _number(_attributes(_attributes(entry.get(_PROTOINFO, b"")).get(_PROTOINFO_TCP, b"")), _TCP_STATE)
-    return Connection(flow, state in {_TIME_WAIT, _CLOSE}, _attribute(_ORIGINAL | _NESTED, original))
+    return Connection(
+        flow,
+        is_closed=state in {_TIME_WAIT, _CLOSE},
+        is_idle=state == _ESTABLISHED and bool(_number(entry, _STATUS) & _SOURCE_TRANSLATED),
+        left=_number(entry, _TIMEOUT),
+        original=_attribute(_ORIGINAL | _NESTED, original),
+    )
 
 
 def _number(attributes: dict[int, bytes], kind: int) -> int:
