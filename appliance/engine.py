@@ -124,7 +124,10 @@ class Engine:
             out.append(SetVerdict(packet_id, verdict))
         elif origin is Origin.CLIENT:
             offset = offset_of(packet.sequence, flow.base)
-            if self._hold(flow, packet_id, packet, offset, now, out):
+            # What reaches beyond what is kept is not inspected to its end: it may not go on before the flow is open.
+            kept = self._limits.stream_octets
+            place = offset if offset + len(packet.payload) <= kept else kept
+            if self._hold(flow, packet_id, packet, place, now, out):
                 self._on_client_segment(flow, packet, offset, now, out)
         elif self._hold(flow, packet_id, packet, FROM_SERVER, now, out):
             self._on_server_segment(flow, packet, now, out)

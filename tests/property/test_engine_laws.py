@@ -1,21 +1,18 @@
 """Laws of the engine: what holds for whatever arrives, cut, repeated and mixed in whatever way.
 
 - Every packet gets exactly one verdict, at once or after enough ticks.
-- ALLOW is given only when both sides were good.
-- No octet of a client goes on before its hello was allowed, but in a dribble to an address of a listed name.
-- What goes on is what was inspected.
+- What `tests/witness.py` sees to: a flow opens only when both sides were good, what goes on was inspected, and what was
+  refused stays refused.
 - Tables and held packets stay within their limits, and nothing outlives its flow.
 """
 
 import itertools
-from collections import Counter
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.command import SendReset, SetVerdict, Verdict
 from appliance.limits import Limits
-from tests import hellos
 from tests.playbook import (
     CLIENT,
     ELSEWHERE,
@@ -35,24 +32,9 @@ from tests.playbook import (
     answer,
     make_policy,
 )
+from tests.witness import CONVERSATIONS, EARLY_DATA, OTHER_HELLO, Witness
 
-OTHER_HELLO = hellos.client_stream(hellos.client_hello("other.example.com"))
-CCS = hellos.CHANGE_CIPHER_SPEC_RECORD
-EARLY_DATA = hellos.record(bytes(30), kind=23)
 LIMITS = Limits(flows=6, flows_per_client=4, held_packets=24, held_per_flow=12, stream_segments=64)
-
-# Octets of the client and of the server, and whether they may open a flow.
-CONVERSATIONS = {
-    "good": (HELLO + EARLY_DATA, REPLY + bytes(40), True),
-    "retried": (HELLO + CCS + HELLO, RETRY + CCS + REPLY + bytes(40), True),
-    "swapped": (HELLO + CCS + OTHER_HELLO, RETRY + CCS + REPLY + bytes(40), False),
-    "unlisted": (OTHER_HELLO, REPLY, False),
-    "downgraded": (HELLO, hellos.server_stream(hellos.server_hello(None, legacy_version=0x0302, group=None)), False),
-    "not TLS": (HELLO, b"220 mail.example.com ESMTP\r\n", False),
-    "alert": (HELLO, hellos.alert(2, 40), False),
-    "HTTP": (REQUEST, b"HTTP/1.1 200 OK\r\n\r\n", False),
-    "SSH": (SSH, SSH, False),
-}
 
 Step = tuple[str, int, int]  # side, offset, size
 
@@ -83,28 +65,13 @@ def verdicts(commands: list) -> list[SetVerdict]:
     return [command for command in commands if isinstance(command, SetVerdict)]
 
 
-def finish(play: Play) -> list:
-    """Let enough time pass for every wait and for every flow to be forgotten."""
-    return [command for seconds in (6, 11, 61, 3, 3) for command in play.wait(seconds)]
-
-
-def check_once(play: Play, commands: list) -> None:
-    """Each packet got one verdict, and nothing is left."""
-    given_out = Counter(command.packet_id for command in verdicts(commands))
-    assert given_out == Counter(range(1, play.packets + 1))
-    assert play.is_empty
-    assert play.engine._flows._slots == {}
-    assert play.engine._flows._undecided == {}
-    assert play.engine._holding._holders == {}
-
-
 @given(data=st.data())
 def test_any_cut_and_any_order_of_any_conversation(data: st.DataObject) -> None:
     """One verdict per packet; open only if both sides were good; closed until the hello was allowed."""
     name = data.draw(st.sampled_from(sorted(CONVERSATIONS)))
     client, server, may_open = CONVERSATIONS[name]
     known = data.draw(st.booleans())
-    play = Play(limits=LIMITS, answers=(answer(NAME, SERVER), answer(GIT, SERVER)) if known else ())
+    play = Witness(limits=LIMITS, answers=(answer(NAME, SERVER), answer(GIT, SERVER)) if known else ())
     moves = data.draw(steps(client, server))
     asked_at = data.draw(st.integers(0, len(moves)))
     commands: list = []
@@ -112,20 +79,19 @@ def test_any_cut_and_any_order_of_any_conversation(data: st.DataObject) -> None:
         if index == asked_at:
             commands += play.answers(answer(NAME, SERVER))
         commands += step(play, client, server, move)
-        assert play.engine.held <= LIMITS.held_packets
-        assert play.engine.flows <= LIMITS.flows
+        play.check_limits()
         if Verdict.ALLOW in {command.verdict for command in verdicts(commands)}:
             assert may_open
             assert GOOD_HELLO in commands
             assert GOOD_REPLY in commands
-    commands += play.answers(answer(NAME, SERVER))
-    check_once(play, commands + finish(play))
+    play.answers(answer(NAME, SERVER))
+    play.finish()
 
 
 @given(cuts=st.lists(st.integers(1, len(HELLO) - 1), max_size=20), again=st.booleans(), data=st.data())
 def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: bool, data: st.DataObject) -> None:
     """Any segments in any order, repeated or not: the hello goes on, the reply opens, no packet is lost."""
-    play = Play()
+    play = Witness()
     ends = sorted({0, len(HELLO), *cuts})
     moves = [("client", begin, end - begin) for begin, end in itertools.pairwise(ends)]
     moves = data.draw(st.permutations(moves + moves[:again]))
@@ -135,7 +101,7 @@ def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: boo
     commands += play.server(REPLY)
     assert commands.count(GOOD_REPLY) == 1
     assert not [command for command in commands if isinstance(command, SendReset)]
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 @given(
@@ -147,30 +113,30 @@ def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: boo
 @example(at=0, removed=1, inserted=b"\x80", cut=1)
 def test_any_spoilt_hello_gives_commands(at: int, removed: int, inserted: bytes, cut: int) -> None:
     """Never an exception, never ALLOW, and nothing passes unless the hello is still a good one."""
-    play = Play()
+    play = Witness()
     spoilt = HELLO[:at] + inserted + HELLO[at + removed :]
     commands = play.client(spoilt[:cut])
     if cut < len(spoilt):
         commands += play.client(spoilt[cut:], cut)
     given_out = {command.verdict for command in verdicts(commands)}
     assert given_out <= {Verdict.DROP} if GOOD_HELLO not in commands else given_out <= {Verdict.PASS, Verdict.DROP}
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 @given(at=st.integers(0, len(REPLY) - 1), removed=st.integers(0, 6), inserted=st.binary(max_size=6))
 def test_any_spoilt_reply_gives_commands(at: int, removed: int, inserted: bytes) -> None:
     """Never an exception; ALLOW only with the event that says so."""
-    play = Play()
+    play = Witness()
     commands = play.client(HELLO) + play.server(REPLY[:at] + inserted + REPLY[at + removed :])
     opened = Verdict.ALLOW in {command.verdict for command in verdicts(commands)}
     assert opened == (GOOD_REPLY in commands)
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 @given(sizes=st.lists(st.integers(1, 3), min_size=1, max_size=400), server=st.sampled_from([SERVER, ELSEWHERE]))
 def test_a_dribble_passes_to_known_addresses_only(sizes: list[int], server: int) -> None:
     """Whatever the pace, an unfinished hello reaches an address of a listed name or nobody; the last octet never."""
-    play = Play(server=server)
+    play = Witness(server=server)
     octets = OTHER_HELLO
     at = 0
     commands: list = []
@@ -185,7 +151,7 @@ def test_a_dribble_passes_to_known_addresses_only(sizes: list[int], server: int)
     assert passed == sorted(passed)
     assert server == SERVER or not passed
     assert last not in passed or not last
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 PAYLOADS = [HELLO, OTHER_HELLO, SSH, REQUEST, REPLY, RETRY, EARLY_DATA, HELLO[:40], b"\x00"]
@@ -206,7 +172,7 @@ EVENTS = st.one_of(
 @given(events=st.lists(EVENTS, max_size=60))
 def test_any_sequence_of_anything(events: list[tuple]) -> None:
     """Whatever happens in whatever order: one verdict per packet, limits kept, everything freed in the end."""
-    play = Play(limits=LIMITS)
+    play = Witness(limits=LIMITS)
     commands: list = []
     for what, first, second in events:
         match what:
@@ -228,12 +194,7 @@ def test_any_sequence_of_anything(events: list[tuple]) -> None:
                 commands += play.syn(first)
             case "wait":
                 commands += play.wait(first)
-        assert play.engine._holding.held <= LIMITS.held_packets
-        assert play.engine._gate.held <= LIMITS.held_packets
-        assert play.engine.flows <= LIMITS.flows
-        assert all(len(flow.held) <= LIMITS.held_per_flow for flow in play.engine._flows._flows.values())
-        assert play.engine._holding.held == sum(len(flow.held) for flow in play.engine._flows._flows.values())
-    commands += finish(play)
-    check_once(play, commands)
+        play.check_limits()
+    commands += play.finish()
     opened = [command for command in verdicts(commands) if command.verdict is Verdict.ALLOW]
     assert not opened or any(isinstance(log, Log) and log.code == "server_agreed" for log in commands)
