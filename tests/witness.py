@@ -31,6 +31,7 @@ _CCS = hellos.CHANGE_CIPHER_SPEC_RECORD
 CONVERSATIONS = {
     "good": (HELLO + EARLY_DATA, REPLY + bytes(40), True),
     "retried": (HELLO + _CCS + HELLO, RETRY + _CCS + REPLY + bytes(40), True),
+    "pushed": (HELLO + 10 * EARLY_DATA + _CCS + OTHER_HELLO, REPLY, True),
     "swapped": (HELLO + _CCS + OTHER_HELLO, RETRY + _CCS + REPLY + bytes(40), False),
     "unlisted": (OTHER_HELLO, REPLY, False),
     "downgraded": (HELLO, hellos.server_stream(hellos.server_hello(None, legacy_version=0x0302, group=None)), False),
