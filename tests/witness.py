@@ -2,7 +2,8 @@
 
 - No packet gets two verdicts, and none gets one that was never queued.
 - What goes on to the server before its flow opens has been inspected, to the last octet of its segment, and its hello
-  was allowed; an unfinished hello may go on to an address of a listed name alone.
+  was allowed; an unfinished hello may go on to an address of a listed name alone. Every ClientHello in it is for NAME,
+  and a second one was asked for by the server.
 - A flow opens only after both sides were found good, and after a refusal not before a new hello was.
 
 Laws and fuzzing alike play through it. Its clients have no see-thru, which would let pass what is refused.
@@ -19,9 +20,10 @@ from appliance.errors import PacketError
 from appliance.event import Event
 from appliance.inspection import inspect_client
 from appliance.standing import FlowKey
+from appliance.wire import tls
 from appliance.wire.ip import Packet, parse_packet
 from tests import hellos
-from tests.playbook import HELLO, REPLY, REQUEST, RETRY, SERVER, SSH, Log, Play
+from tests.playbook import HELLO, NAME, REPLY, REQUEST, RETRY, SERVER, SSH, Log, Play
 
 OTHER_HELLO = hellos.client_stream(hellos.client_hello("other.example.com"))
 EARLY_DATA = hellos.record(bytes(30), kind=23)
@@ -130,6 +132,10 @@ class Witness(Play):
         if not found.client:
             assert inspect_client(flow.client.contiguous) is None, "a whole hello goes on that was not allowed"
             assert flow.key[2] == SERVER, "an unfinished hello goes on to an address of no listed name"
+        elif flow.hello.protocol == "tls":
+            names = _names_in(flow.client.contiguous[: at + len(inspected)])
+            assert set(names) <= {str(NAME)}, f"hellos for {names} go on"
+            assert len(names) <= 1 + flow.retried, "a second hello goes on before it was asked for"
 
     # ---- the end -------------------------------------------------------------------------
 
@@ -151,3 +157,13 @@ class Witness(Play):
         assert engine.flows <= limits.flows
         assert all(len(flow.held) <= limits.held_per_flow for flow in engine._flows._flows.values())
         assert engine._holding.held == sum(len(flow.held) for flow in engine._flows._flows.values())
+
+
+def _names_in(stream: bytes) -> list[str | None]:
+    """Return the names in the one or two ClientHellos that octets of a client begin with."""
+    names: list[str | None] = []
+    framed = tls.frame_client_hello(stream)
+    while framed is not None and len(names) < 2:
+        names.append(tls.parse_client_hello(framed.body).server_name)
+        framed = tls.frame_retry(stream, framed.end)
+    return names

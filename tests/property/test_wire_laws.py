@@ -12,12 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.errors import Malformed, PacketError
-from appliance.reason import Reason
 from appliance.wire import http, ip, sniff, ssh, tls
 from appliance.wire.stream import Stream
 from tests import hellos
-
-KNOWN_REASONS = {reason.value for reason in Reason}
+from tests.outcome import outcome
 
 HELLO = hellos.client_stream(hellos.client_hello(grease=True, ech=True))
 REPLY = hellos.server_stream()
@@ -63,19 +61,6 @@ def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
         until = at + draw(st.integers(0, 8))
         octets[at:until] = draw(st.one_of(st.binary(max_size=8), st.just(bytes(octets[at : until + 8]))))
     return bytes(octets) + draw(st.binary(max_size=16))
-
-
-def outcome(function: Callable[[bytes], object], octets: bytes) -> object:
-    """What a function says: its value, or the reason and message of its refusal, which must be fit for a log."""
-    try:
-        return function(octets)
-    except Malformed as fault:
-        refusal = (fault.code, fault.message)
-    assert refusal[0] in KNOWN_REASONS
-    assert refusal[1].isascii()
-    assert refusal[1].isprintable()
-    assert len(refusal[1]) < 200
-    return refusal
 
 
 # ---- garbage ----
