@@ -54,7 +54,8 @@ def run(name: str, seconds: int, *, work: Path = WORK, vectors: Path | None = No
     command = [
         *(sys.executable, "-m", "tests.fuzz.target", name),
         *(f"-max_total_time={seconds}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}", f"-max_len={harness.MAX}"),
-        *(f"-artifact_prefix={found}/", f"-dict={words}", "-use_value_profile=1", "-print_final_stats=1"),
+        *(f"-artifact_prefix={found}/", "-use_value_profile=1", "-print_final_stats=1"),
+        *([f"-dict={words}"] if harness.WORDS else []),  # it refuses an empty one
         *(str(folder) for folder in folders if folder.exists()),
     ]
     log = work / name / "log"
