@@ -27,14 +27,14 @@ from tests.playbook import HELLO, NAME, REPLY, REQUEST, RETRY, SERVER, SSH, Log,
 
 OTHER_HELLO = hellos.client_stream(hellos.client_hello("other.example.com"))
 EARLY_DATA = hellos.record(bytes(30), kind=23)
-_CCS = hellos.CHANGE_CIPHER_SPEC_RECORD
+CCS = hellos.CHANGE_CIPHER_SPEC_RECORD
 
 # Octets of the client and of the server, and whether they may open a flow.
 CONVERSATIONS = {
     "good": (HELLO + EARLY_DATA, REPLY + bytes(40), True),
-    "retried": (HELLO + _CCS + HELLO, RETRY + _CCS + REPLY + bytes(40), True),
-    "pushed": (HELLO + 10 * EARLY_DATA + _CCS + OTHER_HELLO, REPLY, True),
-    "swapped": (HELLO + _CCS + OTHER_HELLO, RETRY + _CCS + REPLY + bytes(40), False),
+    "retried": (HELLO + CCS + HELLO, RETRY + CCS + REPLY + bytes(40), True),
+    "pushed": (HELLO + 10 * EARLY_DATA + CCS + OTHER_HELLO, REPLY, True),
+    "swapped": (HELLO + CCS + OTHER_HELLO, RETRY + CCS + REPLY + bytes(40), False),
     "unlisted": (OTHER_HELLO, REPLY, False),
     "downgraded": (HELLO, hellos.server_stream(hellos.server_hello(None, legacy_version=0x0302, group=None)), False),
     "not TLS": (HELLO, b"220 mail.example.com ESMTP\r\n", False),
@@ -128,7 +128,9 @@ class Witness(Play):
             return
         at = (given.packet.sequence - flow.base) % 2**32
         inspected = flow.client.contiguous[at : at + len(given.packet.payload)]
-        assert inspected == given.packet.payload, f"{len(given.packet.payload)} octets go on, {len(inspected)} inspected"
+        assert inspected == given.packet.payload, (
+            f"{len(given.packet.payload)} octets go on, {len(inspected)} inspected"
+        )
         if not found.client:
             assert inspect_client(flow.client.contiguous) is None, "a whole hello goes on that was not allowed"
             assert flow.key[2] == SERVER, "an unfinished hello goes on to an address of no listed name"

@@ -1,7 +1,7 @@
 """Fuzzing: octets that a coverage-guided fuzzer makes up, through all that a stranger's octets reach.
 
     harnesses/NAME.py   what is checked of any octets: `check` returns a word for what they were, or raises
-    seeds/NAME/         where the fuzzer begins, and its expectation: WORD.what-it-is (written by `python -m tests.fuzz.seeds`)
+    seeds/NAME/         where the fuzzer begins: WORD.what-it-is, written by `python -m tests.fuzz.seeds`
     vectors/NAME/       what once failed; replayed with the seeds by every `make test`
     target.py           one harness under atheris, in a process of its own
     __main__.py         `make fuzz`: the harnesses one after the other, and a table of what they found

@@ -1,7 +1,7 @@
 """Run the harnesses for a while, and tell what they found: `python -m tests.fuzz --seconds 60 [HARNESS...]`.
 
-A crash, a hang or a memory bomb becomes a vector in tests/fuzz/vectors, and the exit code 1. What the fuzzer learns stays
-in build/fuzz, where the next run goes on.
+A crash, a hang or a memory bomb becomes a vector in tests/fuzz/vectors, and the exit code 1. What the fuzzer learns
+stays in build/fuzz, where the next run goes on.
 """
 
 import argparse
@@ -115,7 +115,9 @@ def table(runs: Iterable[Run]) -> str:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join((row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))))
+        "  ".join(
+            (row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)))
+        )
         for row in rows
     )
 
@@ -124,7 +126,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=60, help="how long each harness runs")
     parser.add_argument("--jobs", type=int, default=1, help="how many run at a time")
-    parser.add_argument("harnesses", nargs="*", metavar="HARNESS", help=f"of {', '.join(catalogue.NAMES)}; all by default")
+    parser.add_argument(
+        "harnesses", nargs="*", metavar="HARNESS", help=f"of {', '.join(catalogue.NAMES)}; all by default"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.harnesses) - set(catalogue.NAMES)
     if unknown:
@@ -138,7 +142,8 @@ def main() -> int:
     print(f"\n{table(runs)}")
     for each in runs:
         for vector in each.crashes:
-            print(f"\n{each.name} fails: {each.trouble}\n  saved as {vector.relative_to(ROOT)}, see also {WORK / each.name / 'log'}")
+            print(f"\n{each.name} fails: {each.trouble}")
+            print(f"  saved as {vector.relative_to(ROOT)}, see also {WORK.relative_to(ROOT) / each.name / 'log'}")
             print(f"  again, alone: make test-unit ARGS='-k {vector.name}'")
     return int(any(each.crashes or each.trouble for each in runs))
 

@@ -12,7 +12,7 @@ NAME_CHARACTERS = set(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
 RETRY = "cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c"
 
 
-class Disagreeable(ValueError):  # noqa: N818 -- what the octets are
+class Disagreeable(ValueError):
     """Octets that nobody should accept."""
 
 

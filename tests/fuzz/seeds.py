@@ -1,4 +1,4 @@
-"""Write the seeds: `python -m tests.fuzz.seeds`. Each is a file WORD.what-it-is, WORD being what its harness says of it.
+"""Write the seeds: `python -m tests.fuzz.seeds`. Each is a file WORD.what-it-is; the word is its harness's for it.
 
 Most are built; those called openssl and openssh are what these programs said on the machine where this last ran.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from tests import hellos
 from tests.fuzz import catalogue
 from tests.fuzz.harnesses import engine
-from tests.hellos import block, client_hello, client_stream, extension, record, server_hello, server_name, server_stream
+from tests.hellos import client_hello, client_stream, extension, record, server_hello, server_name, server_stream
 from tests.playbook import CLIENT, MD5_OPTION, SERVER, SYN, datagram, ipv4, segment
 from tests.witness import CONVERSATIONS
 
@@ -79,7 +79,10 @@ def records_seeds() -> Seeds:
     yield "hello.one-record", client_stream()
     yield "hello.records-of-7", client_stream(split=7)
     yield "hello.early-data", client_stream() + CCS + EARLY
-    yield "hello_twice.retry", client_stream() + CCS + EARLY + client_stream(client_hello("other.example.com"), split=90)
+    yield (
+        "hello_twice.retry",
+        client_stream() + CCS + EARLY + client_stream(client_hello("other.example.com"), split=90),
+    )
     yield "hello_then_malformed.alert", client_stream() + hellos.alert(2, 40)
     yield "sni_empty.empty-name", client_stream(client_hello(""))
     yield "more.cut-short", client_stream()[:-1]
@@ -134,7 +137,10 @@ def packet_seeds() -> Seeds:
     ends = CLIENT, 40000, SERVER, 443
     timestamps = b"\x01\x01\x08\x0a" + bytes(8)
     reset = segment(*ends, 7, 9, flags=4)
-    yield "tcp.syn", segment(*ends, 1, 0, flags=SYN, options=b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + bytes(8) + b"\x01\x03")
+    yield (
+        "tcp.syn",
+        segment(*ends, 1, 0, flags=SYN, options=b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + bytes(8) + b"\x01\x03"),
+    )
     yield "tcp.payload", segment(*ends, 1, 1, b"payload", options=timestamps)
     yield "tcp.md5", segment(*ends, 1, 1, options=MD5_OPTION)
     yield "tcp.reset-and-more", reset + b"behind it"
@@ -186,7 +192,10 @@ def security_groups_seeds() -> Seeds:
     yield "report.groups-alone", dump({"SecurityGroups": [group]})
     yield "report.two-vpcs", dump({**whole, "NetworkInterfaces": [interface, {**interface, "VpcId": "vpc-2"}]})
     yield "unusable.interfaces-alone", dump({"NetworkInterfaces": [interface]})
-    yield "unusable.port-is-text", dump({"SecurityGroups": [{**group, "IpPermissionsEgress": [rule("", FromPort="443")]}]})
+    yield (
+        "unusable.port-is-text",
+        dump({"SecurityGroups": [{**group, "IpPermissionsEgress": [rule("", FromPort="443")]}]}),
+    )
     yield "unusable.description-is-null", dump({"SecurityGroups": [{"GroupId": None, "IpPermissionsEgress": []}]})
     yield "unusable.deep", b"[" * 4000
     yield "unusable.nothing", b""

@@ -8,11 +8,14 @@
 
 import itertools
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.command import SendReset, SetVerdict, Verdict
+from appliance.engine import Origin
 from appliance.limits import Limits
+from tests import hellos
 from tests.playbook import (
     CLIENT,
     ELSEWHERE,
@@ -27,17 +30,18 @@ from tests.playbook import (
     SERVER,
     SSH,
     STRANGER,
+    TCP,
     Log,
     Play,
     answer,
+    datagram,
+    ipv4,
     make_policy,
 )
-from tests.witness import CONVERSATIONS, EARLY_DATA, OTHER_HELLO, Witness
+from tests.witness import CCS, CONVERSATIONS, EARLY_DATA, OTHER_HELLO, Witness
 
 # Room for all conversations but the longest, so that some segments reach beyond it.
-LIMITS = Limits(
-    flows=6, flows_per_client=4, held_packets=24, held_per_flow=12, stream_octets=600, stream_segments=64
-)
+LIMITS = Limits(flows=6, flows_per_client=4, held_packets=24, held_per_flow=12, stream_octets=600, stream_segments=64)
 
 Step = tuple[str, int, int]  # side, offset, size
 
@@ -110,6 +114,50 @@ def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: boo
     play.finish()
 
 
+# What either side says in its turn. A turn is cut in whatever way, but never joined with the next.
+TURNS = {
+    "good": [("client", HELLO), ("client", EARLY_DATA), ("server", REPLY)],
+    "retried": [("client", HELLO), ("server", RETRY), ("client", CCS + HELLO), ("server", CCS + REPLY)],
+    "swapped": [("client", HELLO), ("server", RETRY), ("client", CCS + OTHER_HELLO)],
+    "retried twice": [("client", HELLO), ("server", RETRY), ("client", CCS + HELLO), ("server", CCS + RETRY)],
+    "warned": [("client", HELLO), ("server", hellos.alert(1, 112) + REPLY)],
+    "unlisted": [("client", OTHER_HELLO)],
+    "old": [("client", hellos.client_stream(hellos.client_hello(versions=None, legacy_version=0x0302)))],
+    "HTTP": [("client", REQUEST)],
+    "unknown": [("client", b"EHLO there\r\n")],
+    "refused by the server": [("client", HELLO), ("server", hellos.alert(2, 40))],
+    "no server of TLS": [("client", HELLO), ("server", b"220 mail.example.com ESMTP\r\n")],
+}
+
+
+def told_of(turns: list[tuple[str, list[bytes]]]) -> list[Log]:
+    """Return all that is logged of a conversation of which each turn comes in these pieces."""
+    play = Witness()
+    sent = {"client": 0, "server": 0}
+    commands = []
+    for side, pieces in turns:
+        for piece in pieces:
+            if side == "client":
+                commands += play.client(piece, sent[side], received=sent["server"])
+            else:
+                commands += play.server(piece, sent[side], received=sent["client"])
+            sent[side] += len(piece)
+    commands += play.finish()
+    return [command for command in commands if isinstance(command, Log)]
+
+
+@pytest.mark.parametrize("name", TURNS)
+@given(data=st.data())
+def test_how_a_turn_is_cut_changes_nothing_that_is_told(name: str, data: st.DataObject) -> None:
+    """The same events, with the same codes, in the same order."""
+    turns = []
+    for side, octets in TURNS[name]:
+        cuts = sorted({0, len(octets), *data.draw(st.lists(st.integers(0, len(octets)), max_size=20))})
+        turns.append((side, [octets[begin:end] for begin, end in itertools.pairwise(cuts)]))
+
+    assert told_of(turns) == told_of([(side, [octets]) for side, octets in TURNS[name]])
+
+
 @given(
     at=st.integers(0, len(HELLO) - 1),
     removed=st.integers(0, 6),
@@ -162,6 +210,9 @@ def test_a_dribble_passes_to_known_addresses_only(sizes: list[int], server: int)
 
 PAYLOADS = [HELLO, OTHER_HELLO, SSH, REQUEST, REPLY, RETRY, EARLY_DATA, HELLO[:40], b"\x00"]
 PLACES = [0, 1, 40, len(HELLO), len(HELLO) - 5, 24570, 24577, 1 << 24, (1 << 31) - 3, -1, -(1 << 30)]
+STRANGE_PACKETS = st.sampled_from(
+    [datagram(CLIENT, SERVER, 443), ipv4(1, CLIENT, SERVER, b"ping"), ipv4(TCP, CLIENT, SERVER, bytes(19))]
+)
 EVENTS = st.one_of(
     st.tuples(st.just("client"), st.sampled_from(PAYLOADS), st.sampled_from(PLACES)),
     st.tuples(st.just("server"), st.sampled_from(PAYLOADS), st.sampled_from(PLACES)),
@@ -170,6 +221,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("answer"), st.sampled_from([NAME, GIT]), st.sampled_from([SERVER, ELSEWHERE, None])),
     st.tuples(st.just("policy"), st.sampled_from([(CLIENT,), (CLIENT, STRANGER), ()]), st.just(0)),
     st.tuples(st.just("aws"), st.sampled_from([CLIENT, STRANGER]), st.just(0)),
+    st.tuples(st.just("queued"), st.sampled_from(Origin), st.binary(max_size=60) | STRANGE_PACKETS),
     st.tuples(st.just("syn"), st.sampled_from([b"", b"x"]), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 2.1, 5.1, 10.1, 61.0]), st.just(0)),
 )
@@ -196,6 +248,8 @@ def test_any_sequence_of_anything(events: list[tuple]) -> None:
                 commands += play.policy(make_policy(first))
             case "aws":
                 commands += play.aws_answered(first)
+            case "queued":
+                play.queued(first, second)
             case "syn":
                 commands += play.syn(first)
             case "wait":

@@ -39,7 +39,9 @@ def check(octets: bytes) -> str:
         assert parse_description(_built(annotation)).annotations == (annotation,)
         assert not parse_description(_built(annotation)).faults
     rule = EgressRule("tcp", 443, 443, "0.0.0.0/0", text)
-    report = lint(Inventory((SecurityGroup("sg-1", "web", (rule,)),), ()), datetime.now(UTC).date(), with_interfaces=False)
+    report = lint(
+        Inventory((SecurityGroup("sg-1", "web", (rule,)),), ()), datetime.now(UTC).date(), with_interfaces=False
+    )
     assert render_report(report)
     faults = "_and_faults" if description.faults else ""
     return f"grants{faults}" if granted else f"nothing{faults}"

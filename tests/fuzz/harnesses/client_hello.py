@@ -1,4 +1,4 @@
-"""A ClientHello: the second opinion and OpenSSL agree about it, it survives building and framing, recall changes nothing."""
+"""A ClientHello: the second opinion and OpenSSL agree, it survives building and framing, recall changes nothing."""
 
 from appliance.inspection import Inspector, inspect_client
 from appliance.wire import tls

@@ -4,7 +4,14 @@ from appliance.wire import http, sniff
 from tests.outcome import Refusal, outcome_of_cuts
 
 MAX = 9000
-WORDS = (b"GET ", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\r\nHost: ", b"\r\nUser-Agent: ", b"\r\n\r\n", b"HTTP/1.1 200 OK")
+WORDS = (
+    b"GET ",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\r\nHost: ",
+    b"\r\nUser-Agent: ",
+    b"\r\n\r\n",
+    b"HTTP/1.1 200 OK",
+)
 
 
 def check(octets: bytes) -> str:
@@ -34,7 +41,9 @@ def check(octets: bytes) -> str:
 
 def _rebuild(request: http.HttpRequest) -> None:
     """A request built of what was read says the same, but for the space that a value cut short may end with."""
-    head = f"{request.method} {request.path} HTTP/1.1\r\nHost: {request.host}\r\nUser-Agent: {request.user_agent}\r\n\r\n"
+    head = (
+        f"{request.method} {request.path} HTTP/1.1\r\nHost: {request.host}\r\nUser-Agent: {request.user_agent}\r\n\r\n"
+    )
     again = http.parse_request(head.encode())
     assert again is not None
     assert (again.method, again.path) == (request.method, request.path)

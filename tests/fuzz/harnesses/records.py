@@ -1,4 +1,4 @@
-"""What a client sends: cuts are invisible, records that are built again say the same, and OpenSSL sees no other name."""
+"""What a client sends: cuts are invisible, records built again say the same, and OpenSSL sees no other name."""
 
 from appliance.wire import sniff, tls
 from tests import hellos
@@ -34,7 +34,9 @@ def check(octets: bytes) -> str:
     hello = outcome(tls.parse_client_hello, framed.body)
     if not isinstance(hello, Refusal):
         assert set(seen) <= {hello.server_name}, f"{hello.server_name} it says, OpenSSL saw {seen}"
-    second = outcome_of_cuts(lambda rest: tls.frame_retry(octets[: framed.end] + rest, framed.end), octets[framed.end :])
+    second = outcome_of_cuts(
+        lambda rest: tls.frame_retry(octets[: framed.end] + rest, framed.end), octets[framed.end :]
+    )
     word = hello.code if isinstance(hello, Refusal) else "hello"
     if second is None:
         return word

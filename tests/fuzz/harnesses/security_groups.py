@@ -1,4 +1,4 @@
-"""A file of Security Groups and interfaces: it is reported on and explained, or refused by InputError, never anything else."""
+"""A file of Security Groups and interfaces: it is reported on and explained, or refused, and nothing else."""
 
 import atexit
 import json
@@ -16,7 +16,14 @@ MAX = 4096
 WORDS = (
     *(f'"{key}": ["'.encode() for key in ("SecurityGroups", "NetworkInterfaces", "IpPermissionsEgress", "IpRanges")),
     *(f'"{key}": "'.encode() for key in ("GroupId", "GroupName", "CidrIp", "Description", "IpProtocol", "VpcId")),
-    *(b'"FromPort": 443', b'"ToPort": 443', b'"0.0.0.0/0"', b'"discriminat:tls:a.example.com"', b'"tcp"', b'"10.0.1.10"'),
+    *(
+        b'"FromPort": 443',
+        b'"ToPort": 443',
+        b'"0.0.0.0/0"',
+        b'"discriminat:tls:a.example.com"',
+        b'"tcp"',
+        b'"10.0.1.10"',
+    ),
     *(b'"PrivateIpAddress": "', b'"Ipv4Prefix": "10.0.2.0/28"', b'"Groups": [', b"null", b"1e9", b'"\\ud800"'),
 )
 QUESTION = Question.parse(client="10.0.1.10", port="443", protocol="tls", name="a.example.com", address=None)
