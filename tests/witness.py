@@ -97,8 +97,10 @@ class Witness(Play):
                 given = self._given[command.packet_id]
                 at_gate = given.origin is Origin.GATE or given.packet is None
                 self._see(given, command.verdict)
-            elif isinstance(command, Emit) and not at_gate:  # whose events follow the verdict
-                self._hear(command.event)
+            elif isinstance(command, Emit):
+                if not at_gate or command.event["outcome"] == "allowed":  # the gate's refusal follows its verdict
+                    self._hear(command.event)
+                at_gate = False
         return super().told(commands)
 
     def _hear(self, event: Event) -> None:
