@@ -44,7 +44,7 @@ ANSWERS = (
     *((NAME, (SERVER,), ""), (NAME, (ELSEWHERE,), ""), (NAME, (), ""), (NAME, (), "timed out")),
     *((GIT, (SERVER,), ""), (GIT, (ELSEWHERE,), ""), (NAME, (SERVER, ELSEWHERE), "")),
 )
-POLICIES = ((CLIENT,), (CLIENT, STRANGER), ())
+POLICIES = tuple(make_policy(clients) for clients in ((CLIENT,), (CLIENT, STRANGER), ()))
 WAITS = (0.1, 1.1, 2.1, 5.1, 10.1, 61.0)  # seconds
 PORTS = (443, 22, 8443, 80)
 OPTIONS = (b"", MD5_OPTION, b"\x01\x01\x08\x0a" + bytes(8))
@@ -112,7 +112,7 @@ class Story(Witness):
                 name, addresses, error = story.choose(ANSWERS)
                 self.answers(answer(name, *addresses, error=error))
             case "policy":
-                self.policy(make_policy(story.choose(POLICIES)))
+                self.policy(story.choose(POLICIES))
             case "aws":
                 self.aws_answered(story.choose((CLIENT, STRANGER)))
             case "wait":
