@@ -121,9 +121,9 @@ class Engine:
             out.append(SetVerdict(packet_id, verdict))
         elif origin is Origin.CLIENT:
             offset = offset_of(packet.sequence, flow.base)
-            # What reaches beyond the octets that are kept is not inspected whole, wherever it begins: it waits (T4).
-            is_kept = offset + len(packet.payload) <= self._limits.stream_octets
-            place = offset if is_kept else self._limits.stream_octets
+            # What reaches beyond what is kept is not inspected to its end: it may not go on before the flow is open.
+            kept = self._limits.stream_octets
+            place = offset if offset + len(packet.payload) <= kept else kept
             if self._hold(flow, packet_id, packet, place, now, out):
                 self._on_client_segment(flow, packet, offset, now, out)
         elif self._hold(flow, packet_id, packet, FROM_SERVER, now, out):

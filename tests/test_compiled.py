@@ -81,8 +81,9 @@ def test_the_engine_is_compiled(shipped: Path) -> None:
 def test_the_core_passes_its_tests_compiled(shipped: Path) -> None:
     """Tables and properties of the core hold for the compiled modules."""
     tests = [f"tests/test_{name}.py" for name in CORE]
+    tests += ["tests/property", "tests/fuzz/test_harnesses.py"]
 
-    said = run(shipped, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "tests/property")
+    said = run(shipped, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None

@@ -527,6 +527,19 @@ def test_a_second_hello_nobody_asked_for_kills_the_flow() -> None:
     assert play.client(HELLO[100:] + OTHER_HELLO, 100)[0] == refused("client", "malformed")
 
 
+def test_a_second_hello_beyond_what_is_kept_does_not_go_on() -> None:
+    """A segment that begins in the first hello and ends where nothing is kept was not inspected (T4)."""
+    limits = Limits(stream_octets=len(HELLO) + 10)
+    play = Play(limits=limits)
+    play.client(HELLO)
+    assert play.client(HELLO[100:] + OTHER_HELLO, 100) == []
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    play = Play(answers=(), limits=limits)
+    play.client(HELLO)
+    play.client(HELLO[100:] + OTHER_HELLO, 100)
+    assert play.answers(answer(NAME, SERVER)) == [GOOD_HELLO, *verdict("pass", 1)]
+
+
 def test_a_second_hello_follows_a_request_to_retry() -> None:
     """It goes on when it asks for the same name; the reply then opens the flow."""
     play = Play()
