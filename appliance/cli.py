@@ -54,6 +54,21 @@ examples:
 exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
 A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
 
+REPLAY_EPILOG = """\
+Captures are pcap or pcapng files of tcpdump, dumpcap or Wireshark; several are merged by time, - is standard input.
+Without files of policy every client is unknown, and refused; what its packets say is shown all the same.
+
+examples:
+  discriminat replay capture.pcapng
+  tcpdump -i eth0 -s 0 -U -w - tcp | discriminat replay -
+  discriminat replay --security-groups groups.json --network-interfaces interfaces.json --trust-names capture.pcap
+  echo '{"api.example.com": ["203.0.113.10"]}' | discriminat replay --addresses - \\
+      --security-groups groups.json --network-interfaces interfaces.json before.pcap after.pcap
+
+The engine is given what the kernel would give it, at the times of the capture. Capture whole packets (-s 0), from
+before the connections begin: what is cut is `truncated_copy`, what was joined in the middle `mid_stream`.
+exit 0 when all was read, whatever the outcomes; 1 when a file cannot be read, or not to its end"""
+
 
 def main() -> NoReturn:
     """Run the verb on the command line, and exit."""
@@ -91,6 +106,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_prove(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_replay(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
@@ -172,6 +188,27 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--preferences-parameter", default="", metavar="NAME", help="SSM parameter (the one of the settings here)"
     )
     explain.set_defaults(run=_explain)
+
+
+def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    replay = verbs.add_parser(
+        "replay",
+        help="say what captured packets hold, and what would become of their flows",
+        description="Play captured packets through the engine, and print the flow log that the appliance would write.",
+        epilog=REPLAY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    replay.add_argument(
+        "captures", nargs="+", type=Path, metavar="CAPTURE", help="pcap or pcapng file; - is standard input"
+    )
+    policy = replay.add_argument_group("policy")
+    policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
+    policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
+    names = policy.add_mutually_exclusive_group()
+    names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
+    names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")
+    replay.set_defaults(run=_replay, refuse=replay.error)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -293,6 +330,27 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0 if explanation.passes else 1
 
 
+def _replay(arguments: argparse.Namespace) -> int:
+    from appliance.directory import Directory  # noqa: PLC0415
+    from appliance.policy.inventory import Inventory  # noqa: PLC0415
+    from appliance.replay import replay  # noqa: PLC0415
+
+    _refuse_sources(arguments)
+    if arguments.security_groups and not arguments.network_interfaces:
+        arguments.refuse("--security-groups needs --network-interfaces, to know which of them a client wears")
+    inventory, directory = Inventory((), ()), Directory({}, trusting=arguments.trust_names)
+    if arguments.security_groups or arguments.addresses:
+        from appliance.sources import Source, saved_addresses, saved_inventory  # noqa: PLC0415
+
+        if arguments.addresses:
+            directory = Directory(saved_addresses(arguments.addresses), trusting=False)
+        if arguments.security_groups:
+            files = arguments.security_groups, arguments.network_interfaces
+            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
+    replay(arguments.captures, inventory, directory, sys.stdout.buffer.write)
+    return 0
+
+
 def _version(arguments: argparse.Namespace) -> int:
     from appliance.about import about_document, render_about  # noqa: PLC0415
 
@@ -304,7 +362,9 @@ def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
-    files = arguments.network_interfaces, arguments.security_groups, arguments.preferences
+    given = vars(arguments)
+    files = [given.get(name) for name in ("network_interfaces", "security_groups", "preferences", "addresses")]
+    files += given.get("captures", ())
     if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 

@@ -2,7 +2,8 @@
 
     DiscriminatError            base; carries a message and, where there is one, a hint
     ├── Malformed               octets from the network that no honest peer sends
-    ├── PacketError             an IP packet that cannot be inspected
+    │   ├── PacketError         an IP packet that cannot be inspected
+    │   └── CaptureError        a file of captured packets that cannot be read, or not to its end
     ├── PolicyError             a text written by a user that cannot be policy
     │   ├── InvalidName         not a domain name
     │   └── InvalidAddress      not an IPv4 address or network
@@ -39,6 +40,14 @@ class Malformed(DiscriminatError):
 
 class PacketError(Malformed):
     """An IP packet that cannot be inspected. The caller drops it."""
+
+
+class CaptureError(Malformed):
+    """A file of captured packets that is of an unknown form, cut or damaged. What stands before that is good."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class PolicyError(DiscriminatError):

@@ -73,6 +73,7 @@ class Reason(enum.StrEnum):
     URGENT_DATA = "urgent_data"  # P7
     TCP_CONFLICT = "tcp_conflict"  # P1
     MID_STREAM = "mid_stream"  # P14
+    IPV6 = "ipv6"  # P13: in `replay` alone, for the kernel drops it before the engine
 
     # limits and time
     TOO_MANY_SEGMENTS = "too_many_segments"  # P16
@@ -132,6 +133,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.URGENT_DATA: "the segment carries urgent data",
     Reason.TCP_CONFLICT: "a retransmission differs from what was inspected",
     Reason.MID_STREAM: "the flow was not seen from its start",
+    Reason.IPV6: "IPv6 is refused until it can be filtered",
     Reason.TOO_MANY_SEGMENTS: "the hello comes in more pieces than we hold",
     Reason.HELLO_TIMEOUT: "the client did not finish its hello in time",
     Reason.SERVER_TIMEOUT: "the server did not finish its reply in time",
@@ -155,6 +157,7 @@ NEVER_SEEN_THRU = frozenset(
         Reason.SYN_DATA,
         Reason.TCP_MD5,
         Reason.MID_STREAM,
+        Reason.IPV6,
         Reason.OVERLOADED,
         Reason.INTERNAL_ERROR,
     }

@@ -33,6 +33,8 @@ ENGINE_PARTS = {
     "standing",
     "waiting",
 }
+# Of `replay`.
+REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
 # Of `check` and `explain`.
 ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
 APP_PARTS = {
@@ -67,14 +69,27 @@ MAY_IMPORT = {
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
-    # Composition root of `check` and `explain`, as `app` is of `run`.
-    "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
+    "directory": {"policy"},
+    "tracking": {"standing", "wire"},
+    "overheard": {"wire"} | ENGINE_PARTS,
+    "player": {"engine", "policy", "wire"} | ENGINE_PARTS | REPLAY_PARTS,
+    # Composition root of `replay`.
+    "replay": {"edge", "policy"} | REPLAY_PARTS,
+    # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
+    "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "sources", "settings", "trial", "worker"} | ADVICE_PARTS,
+    "cli": {"about", "app", "directory", "edge", "policy", "replay", "sources", "settings", "trial", "worker"}
+    | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 
-PURE = FOUNDATIONS | ENGINE_PARTS | ADVICE_PARTS | {"engine", "messages", "metrics", "policy", "settings", "wire"}
+PURE = (
+    FOUNDATIONS
+    | ENGINE_PARTS
+    | ADVICE_PARTS
+    | REPLAY_PARTS
+    | {"engine", "messages", "metrics", "policy", "settings", "wire"}
+)
 
 # Modules that read the clock, roll dice, or touch anything outside the process.
 EFFECTS = {
