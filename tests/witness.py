@@ -139,10 +139,12 @@ class Witness(Play):
         assert inspected == given.packet.payload, (
             f"{len(given.packet.payload)} octets go on, {len(inspected)} inspected"
         )
-        if not found.client:
+        if flow.hello is None:
             assert inspect_client(flow.client.contiguous) is None, "a whole hello goes on that was not allowed"
             assert flow.key[2] in self._reachable, "an unfinished hello goes on to an address of no listed name"
-        elif flow.hello.protocol == "tls":
+            return
+        assert found.client, "octets of a hello go on that was not allowed"
+        if flow.hello.protocol == "tls":
             names = _names_in(flow.client.contiguous[: at + len(inspected)])
             assert set(names) <= {str(NAME)}, f"hellos for {names} go on"
             assert len(names) <= 1 + flow.retried, "a second hello goes on before it was asked for"
