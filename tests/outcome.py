@@ -1,6 +1,6 @@
 """What a parser of ours says: its value, or a refusal that is fit for the log. Anything else is a failure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from appliance.errors import Malformed
@@ -8,6 +8,7 @@ from appliance.reason import Reason
 
 REFUSAL_MAX = 200  # characters of its message
 CUTS = 64  # of a stream that is too long for all of them
+NEIGHBOURS = 16  # of octets
 
 
 class Refusal(NamedTuple):
@@ -48,3 +49,10 @@ def outcome_of_cuts(function: Callable[[bytes], object], stream: bytes) -> objec
         said = outcome(function, stream[:cut])
         assert said == (None if cut < low else whole), f"{said} after {cut} octets of {size}, {whole} after all"
     return whole
+
+
+def neighbours(octets: bytes) -> Iterator[bytes]:
+    """Yield octets that differ in one place; which ones depends on all of them, so that a fuzzer comes to each."""
+    step = len(octets) // NEIGHBOURS + 1
+    for at in range(sum(octets) % step, len(octets), step):
+        yield octets[:at] + bytes((octets[at] ^ (1 + sum(octets) % 255),)) + octets[at + 1 :]

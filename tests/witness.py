@@ -3,7 +3,7 @@
 - No packet gets two verdicts, and none gets one that was never queued.
 - What goes on to the server before its flow opens has been inspected, to the last octet of its segment, and its hello
   was allowed; an unfinished hello may go on to an address of a listed name alone. Every ClientHello in it is for NAME,
-  and a second one was asked for by the server.
+  and a second one was asked for by the server. What follows a hello in segments of its own waits.
 - A flow opens only after both sides were found good, and after a refusal not before a new hello was.
 
 Laws and fuzzing alike play through it. Its clients have no see-thru, which would let pass what is refused.
@@ -144,6 +144,7 @@ class Witness(Play):
             assert flow.key[2] in self._reachable, "an unfinished hello goes on to an address of no listed name"
             return
         assert found.client, "octets of a hello go on that was not allowed"
+        assert at < flow.hello_end, "what follows the hello goes on, in a segment of its own"
         if flow.hello.protocol == "tls":
             names = _names_in(flow.client.contiguous[: at + len(inspected)])
             assert set(names) <= {str(NAME)}, f"hellos for {names} go on"

@@ -207,19 +207,15 @@ def engine_seeds() -> Seeds:
         whole = [("client", 0, len(client)), ("server", 0, len(server))]
         yield f"{word}.{talk.replace(' ', '-').lower()}", engine.tape(talk, *whole)
     hello, reply = len(engine.HELLO), len(engine.REPLY)
-    both = len(CONVERSATIONS["retried"][0])
     good = [("client", 0, 100), ("client", 100, hello - 100), ("server", 0, reply)]
     yield "opened.in-pieces", engine.tape("good", *good)
     yield "opened.early-data-waits", engine.tape("pushed", ("client", 0, hello), ("client", hello, 300), good[-1])
     yield "opened.after-an-answer", engine.tape("good", *good[:2], ("answer", b"\x00"), good[-1], known=2)
-    yield (
-        "opened.retried-in-turn",
-        engine.tape(
-            "retried",
-            *(("client", 0, hello), ("server", 0, len(engine.RETRY)), ("client", hello, both - hello)),
-            ("server", len(engine.RETRY), len(CONVERSATIONS["retried"][1]) - len(engine.RETRY)),
-        ),
-    )
+    for word, talk in (("opened", "retried"), ("refused", "swapped")):
+        client, server, _ = CONVERSATIONS[talk]
+        retry = len(engine.RETRY)
+        asked = ("client", 0, hello), ("server", 0, retry), ("client", hello, len(client) - hello)
+        yield f"{word}.{talk}-in-turn", engine.tape(talk, *asked, ("server", retry, len(server) - retry))
     port_22 = ("who", b"\x00\x00\x01")
     yield "opened.ssh-client-first", engine.tape("SSH", port_22, ("client", 0, 23), ("server", 0, 23))
     yield "opened.ssh-server-first", engine.tape("SSH", port_22, ("received", 0), ("server", 0, 23), ("client", 0, 23))

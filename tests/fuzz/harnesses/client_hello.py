@@ -4,7 +4,7 @@ from appliance.inspection import Inspector, inspect_client
 from appliance.wire import tls
 from tests import hellos
 from tests.fuzz import openssl, second_opinion
-from tests.outcome import Refusal, outcome
+from tests.outcome import Refusal, neighbours, outcome
 
 MAX = 2048
 WORDS = (
@@ -48,6 +48,8 @@ def _compare_recall(stream: bytes) -> None:
     assert inspector.client(stream) == expected
     assert inspector.client(stream) == expected, "recalled as another"
     assert inspector.client(stream[:-1]) == inspect_client(stream[:-1], allow_ech=True)
+    for other in neighbours(stream):
+        assert inspector.client(other) == inspect_client(other, allow_ech=True), "recalled as one it resembles"
 
 
 def _rebuild(hello: tls.ClientHello) -> None:

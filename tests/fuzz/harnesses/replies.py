@@ -34,6 +34,7 @@ def _word(octets: bytes, reply: tls.Framed | tls.Alert | None) -> str:
     assert tls.frame_server_reply(octets[: reply.end], after_retry=True) == reply
     if isinstance(reply, tls.Alert):
         assert reply.name.isprintable()
+        assert octets[: reply.end].endswith(bytes((0, 2, reply.level, reply.description)))
         again = hellos.alert(reply.level, reply.description)
         assert tls.frame_server_reply(again) == reply._replace(end=len(again))
         return "warning" if reply.is_warning else "alert"

@@ -4,7 +4,7 @@ from appliance.inspection import Inspector, inspect_server
 from appliance.wire import tls
 from tests import hellos
 from tests.fuzz import second_opinion
-from tests.outcome import Refusal, outcome
+from tests.outcome import Refusal, neighbours, outcome
 
 MAX = 1024
 WORDS = (
@@ -37,6 +37,8 @@ def _compare_recall(stream: bytes) -> None:
     assert inspector.server("tls", stream) == expected
     assert inspector.server("tls", stream) == expected, "recalled as another"
     assert inspector.server("tls", stream[:-1]) == inspect_server("tls", stream[:-1])
+    for other in neighbours(stream):
+        assert inspector.server("tls", other) == inspect_server("tls", other), "recalled as one it resembles"
 
 
 def _rebuild(hello: tls.ServerHello) -> None:
