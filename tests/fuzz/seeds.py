@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tests import hellos
+from tests import captures, hellos
 from tests.fuzz import catalogue
 from tests.fuzz.harnesses import engine
 from tests.hellos import client_hello, client_stream, extension, record, server_hello, server_name, server_stream
@@ -224,6 +224,34 @@ def engine_seeds() -> Seeds:
     yield "refused.stranger", engine.tape("good", ("who", b"\x01\x00\x00"), *good, ("aws", b"\x01"))
     yield "refused.times-out", engine.tape("good", good[0], ("wait", b"\x05"))
     yield "nothing.syn", engine.tape("good", ("syn", b"\x02\x00"))
+
+
+def captures_seeds() -> Seeds:
+    tls, ssh = captures.tls_flow(), captures.ssh_flow()
+    short = tls[:9]
+    for link in (captures.ETHERNET, captures.RAW, captures.NULL, captures.LOOP, captures.SLL, captures.SLL2):
+        yield f"told.link-{link}", captures.pcapng(captures.framed(short, link), link)
+    yield "told.ssh", captures.pcap(captures.framed(ssh))
+    yield "told.pcap-big-endian", captures.pcap(captures.framed(short), order=">")
+    yield "told.pcap-nanoseconds", captures.pcap(captures.framed(short), nanoseconds=True)
+    yield "told.pcapng-big-endian", captures.pcapng(captures.framed(short), order=">")
+    yield "told.ipv6", captures.pcapng(captures.framed(captures.over_ipv6(short)))
+    yield "told.vlan", captures.pcap([captures.Captured(t, captures.ethernet(o, 0x88A8, 0x8100)) for t, o in short])
+    yield "told.cut-frames", captures.pcap(captures.framed(tls), snapshot=96)
+    yield "told.out-of-order", captures.pcap(captures.framed([*tls[:3], *reversed(tls[3:9])]))
+    yield "told.mid-stream", captures.pcap(captures.framed(tls[5:9]))
+    frame = captures.framed(short)[0]
+    mixed = captures.enhanced(frame), captures.simple(frame), captures.obsolete(frame), captures.block(5, bytes(16))
+    yield "told.blocks-of-every-kind", captures.section() + captures.interface() + b"".join(mixed)
+    options = captures.option(9, b"\x09") + captures.option(14, b"\x01" + bytes(7))
+    head = captures.section(options=captures.option(1, b"seed")) + captures.interface(options=options)
+    yield "told.options", head + captures.enhanced(frame, scale=1e9)
+    yield "empty.pcap", captures.pcap(())
+    yield "empty.pcapng", captures.section()
+    yield "fault.cut-short", captures.pcap(captures.framed(short))[:-1]
+    yield "fault.nothing", b""
+    yield "fault.gzip", b"\x1f\x8b\x08\x00"
+    yield "fault.length-lies", captures.pcap(()) + bytes(8) + b"\xff" * 8
 
 
 # ---- real ones -------------------------------------------------------------------------------
