@@ -15,7 +15,7 @@ from setuptools import setup
 COMPILED = [
     *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge"),
     *("oddity", "origin", "reason", "recall", "standing", "syn_gate", "waiting"),
-    *("policy/decision", "policy/fqdn", "policy/reach"),
+    *("policy/decision", "policy/fqdn", "policy/pattern", "policy/pattern_index", "policy/reach"),
     *("wire/client_hello", "wire/extensions", "wire/http", "wire/ip", "wire/reader", "wire/server_hello"),
     *("wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
 ]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from appliance import __version__
 from appliance.edge import manifest, system
+from appliance.edge.suffix_list import read_suffixes
 from appliance.errors import InputError
 
 
@@ -19,6 +20,7 @@ def about_document() -> dict[str, object]:
         "engine": system.engine_build(),
         "python": platform.python_version(),
         "kernel": os.uname().release,
+        "public_suffix_list": read_suffixes().version,
         "image": None if found is None else asdict(found),
         "image_failure": failure,
     }
@@ -39,6 +41,7 @@ def render_about() -> str:
         f"engine: {system.engine_build()}",
         f"Python: {platform.python_version()}",
         f"kernel: {os.uname().release}",
+        f"Public Suffix List: {read_suffixes().version or 'none'}",
         f"image: {image}",
     )
     return "\n".join(lines) + "\n"
@@ -47,7 +50,8 @@ def render_about() -> str:
 def program() -> str:
     """Return name and version for the log, with the image's commit where there is an image."""
     image = f", image of commit {commit()}" if commit() else ""
-    return f"discriminat {__version__}, engine {system.engine_build()}{image}"
+    suffixes = f"Public Suffix List of {read_suffixes().version}" if read_suffixes() else "no Public Suffix List"
+    return f"discriminat {__version__}, engine {system.engine_build()}{image}, {suffixes}"
 
 
 @functools.cache

@@ -86,9 +86,8 @@ class Supervisor:
         Raises:
             KernelError: the ruleset could not be loaded; forwarding was not switched on by us.
         """
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         self._health = HealthServer(self._settings.health_port, self.report)
         self._health.start()
         self._spawn(self._manager.feed_watchdog(lambda: not self._ready or self._crew.is_alive(time.monotonic())))
@@ -123,8 +122,7 @@ class Supervisor:
             on_answer=self._on_answer,
             limits=ResolverLimits(rate=settings.names_rate),
         )
-        name = settings.preferences_parameter
-        parameter = ssm.Parameter(ssm.connect(region), name) if name else None
+        parameter = ssm.Parameter(ssm.connect(region), name) if (name := settings.preferences_parameter) else None
         self._preferences = PreferenceReader(settings, parameter, put_in_force=self._prefer, tell=self._tell_changes)
         self._crew = Crew(
             configurations(settings, config, instance),
@@ -188,8 +186,7 @@ class Supervisor:
             else:
                 if self._failure:
                     self._tell("error", "recovered", "AWS can be read again")
-                self._failure = ""
-                failures = 0
+                self._failure, failures = "", 0
                 self._read_at = began
                 if await self._proof.wait() > PROOF_WAIT:  # until the data plane was seen to filter all stays closed
                     continue  # and what was read is old by now
@@ -204,7 +201,7 @@ class Supervisor:
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
         self._inventory = inventory
-        policy = await asyncio.to_thread(compile_policy, inventory)
+        policy = await asyncio.to_thread(compile_policy, inventory, self._preferences.guard)
         if policy.digest != self._policy.digest:
             changes = await asyncio.to_thread(diff_policy, self._policy, policy)
             self._book.forget(self._policy.names - policy.names)
@@ -233,6 +230,8 @@ class Supervisor:
         """Put new preferences in force: at the workers, then in the kernel's sets. They are told afterwards."""
         self._crew.broadcast(NewPreferences(preferences))
         async with self._applying:
+            if self._ready:  # other patterns may count by now
+                await self._apply(self._inventory)
             await self._open()
         await self._end_flows()
 
@@ -301,7 +300,8 @@ class Supervisor:
             reply(NewAnswers((answer,)))
 
     def _on_answer(self, answer: Answer) -> None:
-        self._book.learn(answer, time.monotonic())
+        if answer.name in self._policy.names:  # of a pattern's, each worker keeps what its clients use
+            self._book.learn(answer, time.monotonic())
         self._crew.broadcast(NewAnswers((answer,)))
 
     def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from appliance import __version__
 from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
 from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG
+from appliance.policy.exposure import Exposure
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -118,6 +119,13 @@ def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_sources(check)
+    check.add_argument(
+        "--wildcard-exposure",
+        choices=[*Exposure],
+        default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
+        metavar="WORD",
+        help=f"which patterns count, as in the preferences: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",
+    )
     check.add_argument("--strict", action="store_true", help="exit 1 for warnings as well")
     check.set_defaults(run=_check)
 
@@ -265,7 +273,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     _refuse_sources(arguments)
     files = arguments.security_groups, arguments.network_interfaces
-    report = check(Source(*files, vpc_id=arguments.vpc_id, region=arguments.region))
+    source = Source(*files, vpc_id=arguments.vpc_id, region=arguments.region)
+    report = check(source, Exposure(arguments.wildcard_exposure))
     _print(report_document(report) if arguments.json else render_report(report))
     return int(report.rejected > 0 or (arguments.strict and report.warnings > 0))
 

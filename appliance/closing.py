@@ -48,7 +48,7 @@ class Closing:
                 return
             flow.ruling = decision
         out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting.version))
-        entry = self._entries.of(flow.hello.protocol, flow.ruling.name, flow.key[3])
+        entry = self._entries.of(flow.hello.protocol, flow.ruling.entry, flow.key[3])
         self._finish(flow, State.ALLOWED, now, out, entry)
 
     def deny(

@@ -6,6 +6,7 @@ kernel drops what it would have been given. Runs on the supervisor's event loop.
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import socket
 import sys
@@ -49,6 +50,9 @@ def configurations(settings: Settings, config: NetfilterConfig, instance: str) -
         reply_wait=settings.engine_reply_wait,
         look_up_wait=settings.engine_look_up_wait,
     )
+    # A client's flows are spread over all workers, and so is what it may ask for.
+    burst, rate = limits.new_names_burst / config.queues, limits.new_names_rate / config.queues
+    limits = dataclasses.replace(limits, new_names_burst=max(burst, 1.0), new_names_rate=rate)
     return [
         Configure(
             queue=config.first_queue + number,

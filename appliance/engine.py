@@ -60,7 +60,7 @@ class Engine:
         self._limits = limits or Limits()
         self._inspector = Inspector(allow_ech=False)
         self._standing = Standing(instance, today)
-        self._judge = Judge(self._standing, grace)
+        self._judge = Judge(self._standing, grace, self._limits)
         self._gate = Gate(self._standing, self._judge, self._limits)
         self._flows = FlowTable(self._limits)
         self._holding = Holding(self._limits)
@@ -134,7 +134,7 @@ class Engine:
 
     def on_policy(self, policy: Policy, now: float) -> list[Command]:
         """Put a new policy in force; what waits for a client to become known goes on."""
-        self._judge.book.forget(self._standing.policy.names - policy.names)
+        self._judge.forget(policy)
         self._standing.policy = policy
         out: list[Command] = []
         for client in {*self._gate.waiting(), *self._waiting.clients}:
@@ -158,14 +158,14 @@ class Engine:
 
     def on_answer(self, answer: Answer, now: float) -> list[Command]:
         """Learn what DNS says of a name; flows that wait for it go on."""
-        news = self._judge.book.learn(answer, now)
+        news = self._judge.learn(answer, now)
         out = self._gate.on_answer(answer.name, now)
         for flow in self._waiting.answered_name(answer.name):
             decision = self._judge.decide(flow, now)
             if decision.reason in AWAITABLE and flow.waiting_for:
                 continue  # another listed name may have the address
             # Answers that change, or give a part of what is known, are asked for again (D1, D3).
-            partial = not answer.error and len(answer.addresses) < len(self._judge.book.known(answer.name, now))
+            partial = not answer.error and len(answer.addresses) < self._judge.known(answer.name, now)
             self._rule(flow, decision, now, out, may_ask=news or partial)
         return out
 
@@ -266,6 +266,8 @@ class Engine:
 
     def _rule(self, flow: Flow, decision: Decision, now: float, out: list[Command], *, may_ask: bool = True) -> None:
         """Act on a decision about the hello, unless a fresh answer may still change it."""
+        if may_ask and decision.reason in AWAITABLE:
+            may_ask, decision = self._judge.grants_look_up(flow, decision, now)
         if may_ask and decision.reason in AWAITABLE and self._ask(flow, decision, out):
             if flow.state is not State.WAITING:
                 flow.state = State.WAITING

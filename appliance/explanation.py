@@ -13,11 +13,13 @@ from appliance.address import Ipv4, format_ipv4, is_private, parse_ipv4
 from appliance.near_miss import near_misses
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.annotation import Protocol
-from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh
+from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, matching
+from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory
 from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGrant, compile_policy, later
 from appliance.policy.reach import Reach, reach_of
+from appliance.policy.suffixes import NO_SUFFIXES, Suffixes
 from appliance.preferred import Preferred
 from appliance.question import Question
 from appliance.reason import NEVER_SEEN_THRU, Reason
@@ -74,6 +76,8 @@ def explain(
     today: date,
     answer: Answer | None = None,
     preferred: Preferred = Preferred(),  # noqa: B008 -- it is immutable
+    *,
+    suffixes: Suffixes = NO_SUFFIXES,
 ) -> Explanation:
     """Return what would become of a connection.
 
@@ -83,8 +87,9 @@ def explain(
         today: the date in UTC.
         answer: what DNS says of the question's name; None to take for granted that it has the address.
         preferred: the preferences of the deployment.
+        suffixes: the Public Suffix List.
     """
-    policy = compile_policy(inventory)
+    policy = compile_policy(inventory, Guard(preferred.preferences.wildcard_exposure, suffixes))
     client = policy.clients.get(question.client)
     listing = _listing(client, question)
     destinations = _destinations(question, answer)
@@ -145,7 +150,10 @@ def _listing(client: Client | None, question: Question) -> tuple[Rule, ...]:
     rules = client.ports.get(question.port) if client else None
     if rules is None:
         return ()
-    return (rules.tls if question.protocol is Protocol.TLS else rules.ssh).get(question.name, ())
+    if question.protocol is Protocol.SSH:
+        return rules.ssh.get(question.name, ())
+    by_pattern = [rule for _, listing in matching(rules, question.name) for rule in listing]
+    return (*rules.tls.get(question.name, ()), *by_pattern)
 
 
 def _stand_in(listing: Iterable[Rule]) -> Ipv4:
@@ -163,7 +171,7 @@ def _decide(policy: Policy, question: Question, destination: Ipv4, answer: Answe
     book.learn(answer or Answer(question.name, (destination,), _TTL), _NOW)
     if question.protocol is Protocol.SSH:
         return _decide_ssh(rules, question.name, destination, book)
-    if not rules.tls:
+    if not rules.has_tls:
         return Decision(allow=False, reason=Reason.NOT_SSH, name=str(question.name), detail="it is tls")
     return decide_name(rules, question.name, destination, book, _NOW)
 

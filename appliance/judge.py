@@ -1,14 +1,19 @@
 """The judge: what policy says of a flow, with the addresses that our own look-ups brought.
 
-Nothing here is kept about a flow; a decision may be asked for again after every answer. Everything
-here is pure.
+Nothing here is kept about a flow; a decision may be asked for again after every answer. What a pattern allows is known
+when a client uses it, and not before: its names are kept apart, and their look-ups are rationed. Everything here is
+pure.
 """
 
 from appliance.address import Ipv4
 from appliance.flow import Flow
-from appliance.policy.addresses import AddressBook
+from appliance.limits import Limits
+from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.allowance import Allowance
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
-from appliance.policy.policy import PortRules
+from appliance.policy.fqdn import Fqdn
+from appliance.policy.learnt import LearntNames
+from appliance.policy.policy import Policy, PortRules
 from appliance.reason import Reason
 from appliance.standing import Standing
 from appliance.wire.ip import TCP
@@ -18,11 +23,44 @@ from appliance.wire.sniff import sniff
 class Judge:
     """Decides by the policy in force and a book of addresses."""
 
-    __slots__ = ("_standing", "book")
+    __slots__ = ("_allowance", "_book", "_learnt", "_standing")
 
-    def __init__(self, standing: Standing, grace: float) -> None:
+    def __init__(self, standing: Standing, grace: float, limits: Limits) -> None:
         self._standing = standing
-        self.book = AddressBook(grace)
+        self._book = AddressBook(grace)
+        self._learnt = LearntNames(limits.learnt_names)
+        self._allowance = Allowance(limits.new_names_burst, limits.new_names_rate)
+
+    def learn(self, answer: Answer, now: float) -> bool:
+        """Take in an answer about a name that may be reached; tell whether it brought an address that was not held."""
+        policy = self._standing.policy
+        if policy.digest and answer.name not in policy.names:
+            if not policy.patterns.matches(answer.name):
+                return False  # it went while DNS was asked
+            news = self._book.learn(answer, now)
+            usable = bool(self._book.known(answer.name, now))
+            self._book.forget(self._learnt.add(answer, now, is_usable=usable))
+            return news
+        return self._book.learn(answer, now)
+
+    def forget(self, policy: Policy) -> None:
+        """Forget the names that a policy, which is about to be in force, allows nobody."""
+        self._book.forget(self._standing.policy.names - policy.names)
+        self._book.forget(self._learnt.keep(policy))
+
+    def known(self, name: Fqdn, now: float) -> int:
+        """Return how many addresses of a name are known."""
+        return len(self._book.known(name, now))
+
+    def grants_look_up(self, flow: Flow, decision: Decision, now: float) -> tuple[bool, Decision]:
+        """Tell whether a name may be looked up which a decision hangs on, and what becomes of the decision if not."""
+        if decision.entry == decision.name or flow.hello is None or flow.hello.fqdn is None:
+            return True, decision  # it is listed itself
+        if self._learnt.is_hopeless(flow.hello.fqdn, now):
+            return False, decision
+        if self._allowance.take(flow.key[0], now):
+            return True, decision
+        return False, decision._replace(reason=Reason.LOOK_UPS_LIMITED, detail=f"by {decision.entry}")
 
     def rules(self, flow: Flow) -> PortRules | Decision:
         """Return the rules that cover a flow's port, or why there are none."""
@@ -37,20 +75,23 @@ class Judge:
             return rules if hello is None else no(rules.reason, name=hello.name, detail=rules.detail)
         server = flow.key[2]
         if hello is None:
-            return decide_ssh(rules, server, self.book, now) if rules.ssh else no(Reason.SERVER_FIRST)
-        if hello.protocol != "ssh" and (not rules.tls or flow.greeting is not None):
+            return decide_ssh(rules, server, self._book, now) if rules.ssh else no(Reason.SERVER_FIRST)
+        if hello.protocol != "ssh" and (not rules.has_tls or flow.greeting is not None):
             return no(Reason.NOT_SSH, name=hello.name, detail=f"it is {hello.protocol}")
         if hello.protocol == "ssh" and not rules.ssh:
             return no(Reason.NOT_TLS, detail="it is ssh")
         if hello.refusal is not None:
             return no(hello.refusal, name=hello.name, detail=hello.detail)
         if hello.protocol == "ssh":
-            return decide_ssh(rules, server, self.book, now)
+            return decide_ssh(rules, server, self._book, now)
         if flow.server is not None and flow.ruling is None:  # nothing it said acknowledges the hello (P3)
             return no(Reason.SERVER_FIRST, name=hello.name)
         if hello.fqdn is None:
             return no(Reason.NAME_NOT_LISTED, name=hello.name, detail="it is not a name that could be listed")
-        return decide_name(rules, hello.fqdn, server, self.book, now)
+        decision = decide_name(rules, hello.fqdn, server, self._book, now)
+        if decision.reason is Reason.PATTERN_LISTED:
+            self._learnt.use(hello.fqdn)
+        return decision
 
     def tolerates_dribble(self, flow: Flow, now: float) -> bool:
         """Tell whether parts of a hello may go on: its protocol is listed, and so is a name of its destination."""
@@ -58,12 +99,17 @@ class Judge:
         if isinstance(rules, Decision):
             return False
         protocol = sniff(flow.client.contiguous)
-        listed = rules.tls if protocol == "tls" else rules.ssh if protocol == "ssh" else None
-        return bool(listed) and may_reach(rules, flow.key[2], self.book, now)
+        is_listed = rules.has_tls if protocol == "tls" else bool(rules.ssh) if protocol == "ssh" else False
+        return is_listed and may_reach(rules, flow.key[2], self._book, now)
 
     def refuse_syn(self, rules: PortRules, destination: Ipv4, now: float) -> Decision | None:
-        """Return why not even a SYN may go to a destination, or None if a listed name has its address."""
-        return None if may_reach(rules, destination, self.book, now) else deny_syn(rules, destination)
+        """Return why not even a SYN may go to a destination, or None if a listed name has its address.
+
+        Where a pattern is listed nobody knows which addresses its names have, and any may be tried.
+        """
+        if rules.patterns:
+            return None
+        return None if may_reach(rules, destination, self._book, now) else deny_syn(rules, destination)
 
 
 def no(reason: Reason, *, name: str = "", detail: str = "") -> Decision:

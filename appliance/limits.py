@@ -18,6 +18,9 @@ class Limits:
     reply_wait: float = 60.0  # seconds from the hello to a complete reply
     linger: float = 1.0  # seconds that a decided flow is remembered for packets already queued
     look_ups_per_flow: int = 3  # fresh look-ups while answers keep changing
+    learnt_names: int = 8192  # names that patterns brought
+    new_names_burst: float = 100.0  # look-ups for names that patterns brought, of one client, at once
+    new_names_rate: float = 2.0  # the same a second
     names_per_look_up: int = 64  # SSH has no name in it: so many listed ones are asked at once
     held_per_client: int = 16  # packets of a client that AWS is asked about
     held_syns_per_client: int = 256  # SYNs of a client whose destination is looked up

@@ -14,8 +14,11 @@ from datetime import date
 
 from appliance.address import Network
 from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, parse_description
+from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
+from appliance.policy.pattern import Pattern
+from appliance.policy.pattern_index import PatternIndex
 from appliance.policy.policy import compile_policy
 from appliance.policy.reach import reach_of
 from appliance.policy.resolvers import is_public_resolver
@@ -42,15 +45,16 @@ class _Listing:
     network: Network | None
 
 
-def lint(inventory: Inventory, today: date, *, with_interfaces: bool) -> Report:
+def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Guard = Guard()) -> Report:  # noqa: B008
     """Return what there is to say about the annotations of an inventory.
 
     Args:
         inventory: the groups to look at, and who wears them.
         today: the date in UTC.
         with_interfaces: whether the inventory's interfaces are all there are, rather than not known.
+        guard: judges patterns.
     """
-    policy = compile_policy(inventory)
+    policy = compile_policy(inventory, guard)
     rejections: dict[tuple[str, str, str], list[Fault]] = {}
     for rejection in policy.rejections:
         key = (rejection.gid, rejection.reference, rejection.fault.text)
@@ -73,13 +77,15 @@ def lint(inventory: Inventory, today: date, *, with_interfaces: bool) -> Report:
         found += _duplicates(group, described)
         found += _narrow(group, listings)
         found += _repeated(listings)
+        found += _matched(listings, guard)
+        found += _wide(listings, guard)
         found += _resolvers(listings)
         found += _repeated_see_thru(described, today)
         if with_interfaces and group.id not in worn:
             hint = "attach it to the interfaces it was written for; so far it does nothing"
             found.append((Check.GROUP_UNWORN, "", Fault("no network interface wears this group", hint, "", (0, 0))))
         findings += (Finding(check, group.id, group.name, rule, fault) for check, rule, fault in found)
-    return Report(len(inventory.groups), annotated, len(policy.names), tuple(findings))
+    return Report(len(inventory.groups), annotated, len(policy.names), tuple(findings), len(policy.patterns))
 
 
 def _described(group: SecurityGroup) -> Iterator[tuple[EgressRule, Description]]:
@@ -165,6 +171,39 @@ def _repeated(listings: Iterable[_Listing]) -> Iterator[_Found]:
             if listing.network is not None:
                 hint += f": as it is, {listing.network} narrows nothing"
             yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, hint)
+
+
+def _matched(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
+    """Yield the rules with names that a pattern of a rule as wide or wider of the same group matches."""
+    listed: dict[int, dict[Pattern, list[_Listing]]] = {}
+    every = [listing for listing in listings if listing.allow.protocol is Protocol.TLS]
+    for listing in every:
+        for pattern, _ in listing.allow.patterns:
+            if guard.object_to(pattern) is None:
+                listed.setdefault(listing.port, {}).setdefault(pattern, []).append(listing)
+    indexes = {port: PatternIndex(patterns) for port, patterns in listed.items()}
+    for listing in every:
+        matched: dict[tuple[Pattern, str], list[Fqdn]] = {}
+        for name in listing.allow.names if listing.port in indexes else ():
+            for pattern, others in indexes[listing.port].find(name):
+                wider = [other for other in others if _lies_in(listing.network, other.network)]
+                if wider:
+                    matched.setdefault((pattern, wider[0].egress.reference), []).append(name)
+                    break
+        for (pattern, reference), names in matched.items():
+            message = f"{pattern}, in {reference} of the same group, matches {_some(names)} as well"
+            yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, "remove the repetition")
+
+
+def _wide(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
+    """Yield the patterns that count only because the preferences let all of them."""
+    for listing in listings if guard.exposure is Exposure.NUCLEAR else ():
+        for pattern, span in listing.allow.patterns:
+            suffix = guard.suffixes.reach_of(pattern)
+            if suffix:
+                message = f"{pattern} reaches {suffix}, a public suffix: anybody may get a name that it matches"
+                fault = Fault(message, "put the asterisk further left", listing.egress.description, span)
+                yield Check.PATTERN_WIDE, listing.egress.reference, fault
 
 
 def _resolvers(listings: Iterable[_Listing]) -> Iterator[_Found]:

@@ -6,9 +6,11 @@ the client does not wear, or under another spelling, or in an annotation that wa
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from appliance.policy.annotation import Protocol
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.pattern import ANY, Entry, Pattern
 from appliance.policy.policy import Client, Policy, Rejection, Rule
 from appliance.question import Question
 
@@ -23,7 +25,7 @@ def near_misses(policy: Policy, groups: Mapping[str, str], client: Client, quest
     `groups`: names of Security Groups, by id.
     """
     name = question.name
-    rules = [rule for rule, names in policy.rules.items() if name in names]
+    rules = [rule for rule, entries in policy.rules.items() if any(_lists(entry, name) for entry in entries)]
     listed = sorted((_differences(rule, client, question), rule.gid, rule.reference) for rule in rules)
     sentences = [
         f"{name} is listed by {reference} of {show_group(gid, groups)}: {'; '.join(differences)}"
@@ -33,8 +35,25 @@ def near_misses(policy: Policy, groups: Mapping[str, str], client: Client, quest
     worn = [gone for gone in policy.rejections if gone.gid in client.groups]
     sentences += _rejected(worn, groups, name)
     if not rules:
+        sentences += _deeper(client, question)
         sentences += _spellings(client, question)
     return sentences
+
+
+def _lists(entry: Entry, name: Fqdn) -> bool:
+    return entry.matches(name) if isinstance(entry, Pattern) else entry == name
+
+
+def _deeper(client: Client, question: Question) -> Iterator[str]:
+    """Say which patterns would match if a wildcard stood for dots as well."""
+    rules = client.ports.get(question.port)
+    labels = question.name.labels
+    for index in rules.patterns if rules else ():
+        for pattern in islice(index.patterns, _SPELLINGS_MAX):
+            below = len(labels) - len(pattern.labels)
+            if below > 0 and pattern.labels[0] == ANY and pattern.matches(Fqdn(labels[below:])):
+                yield f"{pattern} is listed, whose asterisk stands for one label: {question.name} has {below} more"
+                return
 
 
 def show_group(gid: str, groups: Mapping[str, str]) -> str:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from appliance.edge.suffix_list import read_suffixes
 from appliance.errors import AwsError
+from appliance.policy.exposure import Guard
 from appliance.policy.policy import Change
 from appliance.policy.preferences import (
     DEFAULTS,
@@ -71,6 +73,11 @@ class PreferenceReader:
         self.settled = asyncio.Event()  # the first reading is over, for better or worse
         if source is None:
             self.settled.set()
+
+    @property
+    def guard(self) -> Guard:
+        """What patterns are judged by."""
+        return Guard(self.current.wildcard_exposure, read_suffixes())
 
     async def follow(self) -> None:
         """Read again and again; return at once if there is nothing to read."""

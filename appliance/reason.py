@@ -13,6 +13,7 @@ class Reason(enum.StrEnum):
 
     # allowed
     NAME_LISTED = "name_listed"
+    PATTERN_LISTED = "pattern_listed"
     ADDRESS_LISTED = "address_listed"  # SSH has no name in it: the address belongs to a listed one
     SERVER_AGREED = "server_agreed"
     SEE_THRU = "see_thru"  # only for what see-thru lets pass without an inspection, such as UDP
@@ -30,6 +31,7 @@ class Reason(enum.StrEnum):
     # names
     NAME_NOT_LISTED = "name_not_listed"  # N2, N16, T9
     NAME_UNRESOLVED = "name_unresolved"  # D14
+    LOOK_UPS_LIMITED = "look_ups_limited"  # D13
     ADDRESS_MISMATCH = "address_mismatch"  # N1, T12
     ADDRESS_NOT_LISTED = "address_not_listed"  # X11
     ANSWER_PRIVATE = "answer_private"  # D8
@@ -91,6 +93,7 @@ class Reason(enum.StrEnum):
 
 REASON_TEXT: dict[Reason, str] = {
     Reason.NAME_LISTED: "the name is listed and the destination is one of its addresses",
+    Reason.PATTERN_LISTED: "a listed pattern matches the name, and the destination is one of its addresses",
     Reason.ADDRESS_LISTED: "the destination is an address of a listed name",
     Reason.SERVER_AGREED: "the server's reply agrees with the client's hello",
     Reason.SEE_THRU: "see-thru lets this protocol pass without an inspection",
@@ -104,6 +107,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.DESTINATION_NOT_IN_RULE: "the name is listed, but not for this destination: see the rule's CIDR",
     Reason.NAME_NOT_LISTED: "the name is not listed for this port",
     Reason.NAME_UNRESOLVED: "the name is listed, but the VPC resolver gives no address for it",
+    Reason.LOOK_UPS_LIMITED: "a listed pattern matches the name, but its client has asked for too many new names",
     Reason.ADDRESS_MISMATCH: "the destination is not an address of the name",
     Reason.ADDRESS_NOT_LISTED: "not even a SYN goes out: no name listed for the port has the destination's address",
     Reason.ANSWER_PRIVATE: "the name is listed, but resolves to private addresses only",

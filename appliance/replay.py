@@ -10,8 +10,10 @@ from typing import BinaryIO
 from appliance.directory import Directory
 from appliance.edge.captures import Capture
 from appliance.edge.journal import render
+from appliance.edge.suffix_list import read_suffixes
 from appliance.errors import InputError
 from appliance.player import Player, Told
+from appliance.policy.exposure import Guard
 from appliance.policy.inventory import Inventory
 from appliance.policy.policy import compile_policy
 
@@ -30,7 +32,7 @@ def replay(paths: Iterable[Path], inventory: Inventory, directory: Directory, ou
     """
     with ExitStack() as stack:
         captures = [stack.enter_context(closing(Capture(path))) for path in paths]
-        player = Player(compile_policy(inventory), directory)
+        player = Player(compile_policy(inventory, Guard(suffixes=read_suffixes())), directory)
         for time, octets in heapq.merge(*(capture.packets() for capture in captures), key=itemgetter(0)):
             told = player.on_packet(octets, time)
             if told:

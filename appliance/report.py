@@ -20,6 +20,7 @@ class Check(enum.StrEnum):
     AWS_DUPLICATE = "aws_duplicate"
     NARROW_REACH = "narrow_reach"
     NAME_REPEATED = "name_repeated"
+    PATTERN_WIDE = "pattern_wide"
     RESOLVER_LISTED = "resolver_listed"
     SEE_THRU_ENDED = "see_thru_ended"
     SEE_THRU_LONG = "see_thru_long"
@@ -50,13 +51,15 @@ class Finding:
 class Report:
     """All that was found, in the order of the groups and their rules.
 
-    `annotated`: groups with an annotation, or with what was meant to be one. `names`: different ones that are listed.
+    `annotated`: groups with an annotation, or with what was meant to be one. `names`, `patterns`: different ones that
+    are listed.
     """
 
     groups: int
     annotated: int
     names: int
     findings: tuple[Finding, ...]
+    patterns: int = 0
 
     @property
     def rejected(self) -> int:
@@ -77,6 +80,7 @@ def render_report(report: Report) -> str:
     counts = (
         _count(report.groups, "group"),
         _count(report.names, "name"),
+        *([_count(report.patterns, "pattern")] if report.patterns else []),
         f"{report.rejected} rejected",
         _count(report.warnings, "warning"),
     )
@@ -89,6 +93,7 @@ def report_document(report: Report) -> dict[str, object]:
         "groups": report.groups,
         "annotated": report.annotated,
         "names": report.names,
+        "patterns": report.patterns,
         "rejected": report.rejected,
         "warnings": report.warnings,
         "findings": [

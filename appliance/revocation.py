@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 from appliance.policy.entry import SEEN_THRU, OpenFlow, entry_number
-from appliance.policy.fqdn import Fqdn
+from appliance.policy.pattern import Entry
 from appliance.policy.policy import Policy, Rule
 from appliance.reason import Reason
 from appliance.standing import Standing
@@ -39,7 +39,7 @@ class Entitlement:
         return Reason.RULE_REMOVED
 
 
-def names_of(policy: Policy, flows: Collection[OpenFlow]) -> dict[OpenFlow, tuple[Rule, Fqdn]]:
+def names_of(policy: Policy, flows: Collection[OpenFlow]) -> dict[OpenFlow, tuple[Rule, Entry]]:
     """Return what let flows open, as far as a policy lists it for their clients."""
     wanted = {flow.entry for flow in flows}
     listed = {at: (rule, name) for at, rule, name in _entries_of(policy) if at[1] in wanted}
@@ -52,8 +52,8 @@ def names_of(policy: Policy, flows: Collection[OpenFlow]) -> dict[OpenFlow, tupl
     return found
 
 
-def _entries_of(policy: Policy) -> Iterator[tuple[tuple[str, int], Rule, Fqdn]]:
-    """Yield all that is listed: (group, number of the entry), the rule, and the name."""
-    for rule, names in policy.rules.items():
-        for name in names:
-            yield (rule.gid, entry_number(rule.protocol, str(name), rule.port)), rule, name
+def _entries_of(policy: Policy) -> Iterator[tuple[tuple[str, int], Rule, Entry]]:
+    """Yield all that is listed: (group, number of the entry), the rule, and the name or pattern."""
+    for rule, entries in policy.rules.items():
+        for entry in entries:
+            yield (rule.gid, entry_number(rule.protocol, str(entry), rule.port)), rule, entry

@@ -20,6 +20,7 @@ from appliance.edge.netfilter import STATE_MASK, Mark
 from appliance.errors import KernelError
 from appliance.policy.decision import Decision
 from appliance.policy.entry import OpenFlow
+from appliance.policy.pattern import Pattern
 from appliance.policy.policy import EMPTY_POLICY, Policy
 from appliance.policy.preferences import Preferences
 from appliance.reason import Reason
@@ -107,8 +108,12 @@ class Revoker:
         for flow, reason in revoked:
             decision, protocol = Decision(allow=False, reason=reason), "unknown"
             if flow in names:
-                rule, name = names[flow]
-                decision = decision._replace(name=str(name), gid=rule.gid, rule=rule.reference)
+                rule, entry = names[flow]
+                decision = decision._replace(gid=rule.gid, rule=rule.reference)
+                if isinstance(entry, Pattern):  # which of its names it was, nobody knows any more
+                    decision = decision._replace(detail=f"by {entry}")
+                else:
+                    decision = decision._replace(name=str(entry))
                 protocol = rule.protocol.value
             key = (flow.client, flow.client_port, flow.server, flow.server_port)
             lines.append(render(standing.event("client", key, decision, protocol=protocol).event, now))

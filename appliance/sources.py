@@ -18,9 +18,11 @@ from appliance.address import Ipv4
 from appliance.directory import ADDRESSES_HINT, parse_addresses
 from appliance.edge import ec2, hosts, ssm, system
 from appliance.edge.imds import Imds
+from appliance.edge.suffix_list import read_suffixes
 from appliance.errors import AwsError, InputError, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
+from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
@@ -58,8 +60,8 @@ class Source:
     region: str = ""
 
 
-def check(source: Source) -> Report:
-    """Return what is to be said about the annotations of a source.
+def check(source: Source, exposure: Exposure = Exposure.PROHIBIT_PUBLIC_SUFFIX) -> Report:
+    """Return what is to be said about the annotations of a source. `exposure`: the preference of this name.
 
     Raises:
         AwsError: AWS cannot be read.
@@ -67,7 +69,8 @@ def check(source: Source) -> Report:
     """
     inventory = _read(source)
     with_interfaces = source.security_groups is None or source.network_interfaces is not None
-    return lint(inventory, system.utc_today(), with_interfaces=with_interfaces)
+    guard = Guard(exposure, read_suffixes())
+    return lint(inventory, system.utc_today(), with_interfaces=with_interfaces, guard=guard)
 
 
 def answer(
@@ -94,7 +97,7 @@ def answer(
         inventory = _read_files(source, source.security_groups, one_vpc=True)
         preferred = _read_file(source.preferences) or Preferred()
     resolved = hosts.look_up(question.name) if resolve else None
-    return explain(inventory, question, system.utc_today(), resolved, preferred)
+    return explain(inventory, question, system.utc_today(), resolved, preferred, suffixes=read_suffixes())
 
 
 def saved_inventory(source: Source) -> Inventory:

@@ -17,7 +17,7 @@ from image.tools import Tree
 SOURCES = ("appliance", "LICENSE", "README.md", "pyproject.toml", "setup.py")
 DEPENDS = (
     *("nftables", "python3 (>= 3.13)", "python3 (<< 3.14)", "python3-boto3", "python3-dnspython", "python3-jinja2"),
-    *("python3-netfilterqueue", "python3-orjson", "python3-pythonjsonlogger"),
+    *("python3-netfilterqueue", "python3-orjson", "python3-pythonjsonlogger", "publicsuffix"),
 )
 SCRIPTS = {
     "postinst": """\

@@ -18,6 +18,7 @@ from appliance.origin import Origin
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.entry import SEEN_THRU, entry_number
+from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import Policy, SeeThruGrant, compile_policy
@@ -161,7 +162,12 @@ def rule(description: str, port: int) -> EgressRule:
 
 
 def make_policy(
-    clients: Iterable[Ipv4] = (CLIENT,), *, names: str = f"{NAME}", port: int = 443, see_thru: str = "2027-01-31"
+    clients: Iterable[Ipv4] = (CLIENT,),
+    *,
+    names: str = f"{NAME}",
+    port: int = 443,
+    see_thru: str = "2027-01-31",
+    exposure: Exposure = Exposure.NUCLEAR,
 ) -> Policy:
     """Return the policy of a VPC in which these clients, and SEEING, wear the same annotations."""
     rules = (
@@ -175,7 +181,7 @@ def make_policy(
     )
     interfaces = [NetworkInterface(f"eni-{client}", ("sg-1",), (client,), ()) for client in clients]
     interfaces.append(NetworkInterface("eni-s", ("sg-1", "sg-2"), (SEEING,), ()))
-    return compile_policy(Inventory(groups, tuple(interfaces)))
+    return compile_policy(Inventory(groups, tuple(interfaces)), Guard(exposure))
 
 
 POLICY = make_policy()

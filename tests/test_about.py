@@ -49,7 +49,7 @@ def test_an_image_says_what_it_is_made_of(image: Path) -> None:
     assert document["image"] == {key: value for key, value in DOCUMENT.items() if key != "schema"}
     assert document["image_failure"] == ""
     assert about.commit() == DOCUMENT["commit"]
-    assert about.program().endswith(f", image of commit {DOCUMENT['commit']}")
+    assert f", image of commit {DOCUMENT['commit']}, Public Suffix List of 20" in about.program()
 
 
 def test_without_an_image_the_rest_is_there(image: Path) -> None:
@@ -57,7 +57,8 @@ def test_without_an_image_the_rest_is_there(image: Path) -> None:
     text, document = about.render_about(), about.about_document()
 
     assert text.splitlines()[-1] == f"image: none: there is no {image}"
-    assert [line.partition(":")[0] for line in text.splitlines()[1:]] == ["engine", "Python", "kernel", "image"]
+    parts = ["engine", "Python", "kernel", "Public Suffix List", "image"]
+    assert [line.partition(":")[0] for line in text.splitlines()[1:]] == parts
     assert (document["image"], document["image_failure"]) == (None, "")
     assert about.commit() == ""
     assert "image" not in about.program()

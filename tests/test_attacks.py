@@ -27,7 +27,7 @@ ORDINARY = {
     Reason.MALFORMED_PACKET,
     Reason.INTERNAL_ERROR,
 }
-ALLOWING = {Reason.NAME_LISTED, Reason.ADDRESS_LISTED, Reason.SERVER_AGREED, Reason.SEE_THRU}
+ALLOWING = {Reason.NAME_LISTED, Reason.PATTERN_LISTED, Reason.ADDRESS_LISTED, Reason.SERVER_AGREED, Reason.SEE_THRU}
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,9 @@ def test_a_name_and_its_address_must_agree(
     """A flow is allowed when its name is listed for this destination, and the destination is the name's."""
     decision = decide_name(port_rules(), Fqdn.parse(name), destination, book, NOW)
 
-    assert Decision(allow, reason, name, "sg-1" if rule else "", rule, detail) == decision
+    hangs_on_entry = bool(rule) and reason is not Reason.DESTINATION_NOT_IN_RULE
+    entry = name if hangs_on_entry else ""
+    assert Decision(allow, reason, name, "sg-1" if rule else "", rule, detail, entry) == decision
 
 
 def test_a_decision_follows_the_answers(book: AddressBook) -> None:
@@ -274,7 +276,8 @@ def test_ssh_is_decided_by_address(
     """SSH has no name in it: the destination must be an address of one that is listed for it, within its rule."""
     decision = decide_ssh(port_rules(port), destination, book, NOW)
 
-    assert Decision(allow, reason, name, "sg-1" if rule else "", rule, detail) == decision
+    entry = name if allow else ""
+    assert Decision(allow, reason, name, "sg-1" if rule else "", rule, detail, entry) == decision
 
 
 @pytest.mark.parametrize(

@@ -879,7 +879,7 @@ def test_an_answer_of_the_last_moment_counts() -> None:
     """What the book knows when the wait is over decides."""
     play = Play(answers=())
     play.client(HELLO)
-    play.engine._judge.book.learn(answer(NAME, SERVER), play.now)
+    play.engine._judge.learn(answer(NAME, SERVER), play.now)
     assert play.wait(5.5)[0] == GOOD_HELLO
 
 

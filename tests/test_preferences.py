@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from appliance.address import Network
+from appliance.policy.exposure import Exposure
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.policy.preferences import (
     DEFAULTS,
@@ -46,6 +47,8 @@ TAKEN = [
     ({"see_thru": "2027-01-31"},                         Preferences(see_thru=DAY)),
     ({"ech": "deny"},                                    DEFAULTS),
     ({"ech": "allow"},                                   Preferences(ech=Ech.ALLOW)),
+    ({"wildcard_exposure": "none"},                      Preferences(wildcard_exposure=Exposure.NONE)),
+    ({"wildcard_exposure": "nuclear"},                   Preferences(wildcard_exposure=Exposure.NUCLEAR)),
     ({"syn_gate": "on"},                                 Preferences(syn_gate=Gating.ON)),
     ({"clients": []},                                    DEFAULTS),
     ({"clients": ["10.1.2.3/16", "10.1.0.0/16"]},        Preferences(clients=(NETWORK,))),
@@ -79,6 +82,7 @@ BAD = [
     ("see_thru",            20270131,                'write the last day, such as "2027-01-31", or null'),
     ("see_thru",            False,                   'write the last day, such as "2027-01-31", or null'),
     ("ech",                 True,                    'true is not a choice, and "allow" stays in force'),
+    ("wildcard_exposure",   "*",                     'and "prohibit_public_suffix" stays in force'),
     ("syn_gate",            True,                    'true is not a choice, and "off" stays in force'),
     ("ech",                 "",                      'write "deny" or "allow"'),
     ("clients",             "10.1.0.0/16",           f'is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
@@ -155,7 +159,7 @@ def test_the_size_is_that_of_ssm() -> None:
 
 def test_unknown_keys_are_warned_about() -> None:
     """They change nothing, and a likely slip is named; so is what stands beside %default."""
-    text = json.dumps({"web": {}, "%default": {"seethru": "2027-01-31", "wildcard_exposure": "none", "ech": "allow"}})
+    text = json.dumps({"web": {}, "%default": {"seethru": "2027-01-31", "frobnicate": "none", "ech": "allow"}})
 
     preferences, problems = parse_preferences(text, DEFAULTS)
 
@@ -167,8 +171,8 @@ def test_unknown_keys_are_warned_about() -> None:
         Change(
             "error",
             "ignored",
-            reason="preferences: 'wildcard_exposure' is unknown, and ignored; "
-            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate",
+            reason="preferences: 'frobnicate' is unknown, and ignored; "
+            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate, wildcard_exposure",
         ),
     ]
 
@@ -205,7 +209,8 @@ def test_what_changed() -> None:
 def test_all_in_one_line() -> None:
     """In the words of the document."""
     assert state_preferences(SET) == (
-        'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off"'
+        'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off", '
+        'wildcard_exposure: "prohibit_public_suffix"'
     )
 
 

@@ -1,11 +1,13 @@
 """Annotations: the part of a Security Group rule's description that is policy.
 
-    annotation = "discriminat:" ( ( "tls" | "ssh" ) ":" name { "," name } | "see-thru:" YYYY-MM-DD )
+    annotation = "discriminat:" ( "tls:" entry { "," entry } | "ssh:" name { "," name } | "see-thru:" YYYY-MM-DD )
+    entry = name | pattern
 
 - All of it is case-insensitive. An annotation is one word: other text, and other annotations, may stand before and
   after it, separated by whitespace; inside it there is none.
 - Every fault of a description is reported, with its place and a correction. A bad name in a list grants nothing;
   its neighbours still count.
+- Patterns are for TLS alone: SSH carries no name that could be compared with one.
 - What was plainly meant to be an annotation but is not one (`discrimnat:tls:`, `discriminat=tls:`, a list that goes on
   behind a space) is a fault as well: silence would leave its author to find out from refused connections.
 
@@ -21,6 +23,7 @@ from datetime import date
 from appliance.errors import InvalidName, PolicyError
 from appliance.policy.day import DAY_HINT, parse_day
 from appliance.policy.fqdn import Fqdn, quote
+from appliance.policy.pattern import ONE_IN_AWS, Pattern, is_pattern
 
 KEYWORD = "discriminat"
 SEE_THRU = "see-thru"
@@ -55,11 +58,15 @@ class Protocol(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Permission to reach some names; never none. `names`: as written, without repetitions."""
+    """Permission to reach some names; never none. `names`, `patterns`: as written, without repetitions.
+
+    A pattern has its place beside it, for it may be refused for what it matches.
+    """
 
     protocol: Protocol
     names: tuple[Fqdn, ...]
     span: Span = field(default=(0, 0), compare=False)
+    patterns: tuple[tuple[Pattern, Span], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +147,18 @@ def _parse_annotation(word: _Word, following: Sequence[_Word], report: _Report) 
     if folded == SEE_THRU:
         until = _parse_date(body, report)
         return None if until is None else SeeThru(until, word.span)
-    names = _parse_names(body, following, f"{KEYWORD}:{folded}:", report)
-    return Allow(Protocol(folded), names, word.span) if names else None
+    names, patterns = _parse_entries(body, following, Protocol(folded), report)
+    return Allow(Protocol(folded), names, word.span, patterns) if names or patterns else None
 
 
-# Lists of names
+# Lists of names and patterns
 
 
-def _parse_names(body: _Word, following: Sequence[_Word], head: str, report: _Report) -> tuple[Fqdn, ...]:
-    """`name { "," name }`."""
+def _parse_entries(
+    body: _Word, following: Sequence[_Word], protocol: Protocol, report: _Report
+) -> tuple[tuple[Fqdn, ...], tuple[tuple[Pattern, Span], ...]]:
+    """`entry { "," entry }`."""
+    head = f"{KEYWORD}:{protocol}:"
     stragglers = list(_stragglers(body, following))
     if stragglers:
         whole = ",".join(filter(None, ",".join([body.text, *(word.text for word in stragglers)]).split(",")))
@@ -163,14 +173,29 @@ def _parse_names(body: _Word, following: Sequence[_Word], head: str, report: _Re
     if stragglers and texts and not texts[-1]:
         texts.pop()  # the comma in front of the space is already explained
     names: dict[Fqdn, None] = {}  # in place of a set, for the order
+    patterns: dict[Pattern, Span] = {}
     start = body.start
     for text in texts:
+        item = _Word(text, start)
         try:
-            names[Fqdn.parse(text)] = None
+            if not _is_meant_as_pattern(text):
+                names[Fqdn.parse(text)] = None
+            elif protocol is Protocol.TLS:
+                patterns.setdefault(Pattern.parse(text), item.span)
+            else:
+                hint = "SSH carries no name to compare with it: list each host that is needed"
+                report(f"{quote(text)} is a pattern, which {protocol} cannot have", hint, item.span)
         except InvalidName as error:
-            _report_name(_Word(text, start), error, report)
+            _report_name(item, error, report)
         start += len(text) + 1
-    return tuple(names)
+    return tuple(names), tuple(patterns.items())
+
+
+def _is_meant_as_pattern(text: str) -> bool:
+    """Tell whether a text has a wildcard; one with a `+` between whole names is a list with the wrong separator."""
+    if is_pattern(text):
+        return True
+    return ONE_IN_AWS in text and not all(map(_is_name, text.split(ONE_IN_AWS)))
 
 
 def _report_name(item: _Word, error: InvalidName, report: _Report) -> None:
@@ -191,7 +216,7 @@ def _stragglers(body: _Word, following: Sequence[_Word]) -> Iterator[_Word]:
     """Yield the words that were meant to belong to a list, but stand behind a space."""
     is_open = not body.text or body.text.endswith(",")
     for word in following:
-        if not (is_open or word.text.startswith(",")) or not all(map(_is_name, filter(None, word.text.split(",")))):
+        if not (is_open or word.text.startswith(",")) or not all(map(_is_entry, filter(None, word.text.split(",")))):
             return
         yield word
         is_open = word.text.endswith(",")
@@ -202,6 +227,14 @@ def _is_name(text: str) -> bool:
         Fqdn.parse(text)
     except InvalidName:
         return False
+    return True
+
+
+def _is_entry(text: str) -> bool:
+    try:
+        Pattern.parse(text)
+    except InvalidName:
+        return _is_name(text)
     return True
 
 

@@ -12,12 +12,15 @@ from typing import NamedTuple
 from appliance.address import PRIVATE_NETWORKS, Ipv4, format_ipv4, is_private
 from appliance.policy.addresses import AddressBook
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.pattern import Pattern
 from appliance.policy.policy import Policy, PortRules, Rule, Table
 from appliance.reason import Reason
 
 DETAIL_MAX = 200  # characters
 _SHOWN = 3  # names, groups or addresses listed in a detail; the others are counted
 _NAME_SHOWN = 50  # characters
+
+_LEARNT_LOOKED_AT = 64  # names of one address that are compared with patterns
 
 _ICMP, _TCP, _UDP = 1, 6, 17  # IANA protocol numbers
 _PROTOCOL_NAMES = {_ICMP: "ICMP", _TCP: "TCP", _UDP: "UDP"}
@@ -34,6 +37,7 @@ _PRIVATE_OCTETS = frozenset(
 class Decision(NamedTuple):
     """What policy says, and why. `gid` and `rule`: the Security Group and the rule that it hangs on, if any.
 
+    `entry`: what that rule lists, the name itself or a pattern; empty if it hangs on none.
     A tuple, because two are made for every flow.
     """
 
@@ -43,6 +47,7 @@ class Decision(NamedTuple):
     gid: str = ""
     rule: str = ""
     detail: str = ""
+    entry: str = ""
 
 
 def decide_port(
@@ -78,17 +83,41 @@ def decide_name(rules: PortRules, name: Fqdn, destination: Ipv4, book: AddressBo
     After NAME_UNRESOLVED, ANSWER_PRIVATE and ADDRESS_MISMATCH a fresh look-up of the name may bring another decision.
     """
     listing = rules.tls.get(name)
-    if listing is None:
-        return _deny(Reason.NAME_NOT_LISTED, _nearest(rules, name), name=str(name))
-    rule = listing[0]
-    if rule.destination is not None or len(listing) > 1:
-        covering = _covering(listing, destination)
-        if covering is None:
-            return _deny_outside(name, listing, destination)
-        rule = covering
-    if book.holds(name, destination, now):
-        return Decision(allow=True, reason=Reason.NAME_LISTED, name=str(name), gid=rule.gid, rule=rule.reference)
-    return _deny_address(name, rule, book, now)
+    rule: Rule | None = None if listing is None else _covering(listing, destination)
+    pattern = ""
+    if rule is None:  # what lists the name itself wins; patterns are for what that leaves
+        if rules.patterns:
+            for each, listing_it in matching(rules, name):
+                rule = _covering(listing_it, destination)
+                if rule is not None:
+                    pattern = str(each)
+                    break
+                listing = listing or listing_it
+        if listing is None and rule is None:
+            return _deny(Reason.NAME_NOT_LISTED, _nearest(rules, name), name=str(name))
+        if rule is None:
+            return _deny_outside(name, listing or (), destination)
+    if not book.holds(name, destination, now):
+        return _deny_address(name, rule, book, now, pattern)
+    text = str(name)
+    if pattern:
+        detail = f"by {_short(pattern)}"
+        return Decision(
+            allow=True,
+            reason=Reason.PATTERN_LISTED,
+            name=text,
+            gid=rule.gid,
+            rule=rule.reference,
+            detail=detail,
+            entry=pattern,
+        )
+    return Decision(allow=True, reason=Reason.NAME_LISTED, name=text, gid=rule.gid, rule=rule.reference, entry=text)
+
+
+def matching(rules: PortRules, name: Fqdn) -> Iterator[tuple[Pattern, tuple[Rule, ...]]]:
+    """Yield the patterns that match a name, each with the rules of one group that list it."""
+    for index in rules.patterns:
+        yield from index.find(name)
 
 
 def decide_ssh(rules: PortRules, destination: Ipv4, book: AddressBook, now: float) -> Decision:
@@ -97,7 +126,10 @@ def decide_ssh(rules: PortRules, destination: Ipv4, book: AddressBook, now: floa
     for name in names:
         rule = _covering(rules.ssh[name], destination)
         if rule is not None:
-            return Decision(allow=True, reason=Reason.ADDRESS_LISTED, name=str(name), gid=rule.gid, rule=rule.reference)
+            text = str(name)
+            return Decision(
+                allow=True, reason=Reason.ADDRESS_LISTED, name=text, gid=rule.gid, rule=rule.reference, entry=text
+            )
     if names:
         return _deny_outside(names[0], rules.ssh[names[0]], destination)
     return _deny_ssh(rules.ssh, destination, book, now)
@@ -109,7 +141,15 @@ def may_reach(rules: PortRules, destination: Ipv4, book: AddressBook, now: float
         _covering(table[name], destination) is not None
         for table in (rules.tls, rules.ssh)
         for name in _held(table, destination, book, now)
-    )
+    ) or any(_covering(listing, destination) is not None for listing in _learnt(rules, destination, book, now))
+
+
+def _learnt(rules: PortRules, destination: Ipv4, book: AddressBook, now: float) -> Iterator[tuple[Rule, ...]]:
+    """Yield the rules whose patterns match a name that has this address; of many names, some are looked at."""
+    if rules.patterns:
+        for name in islice(book.names_at(destination), _LEARNT_LOOKED_AT):
+            if book.holds(name, destination, now):
+                yield from (listing for _, listing in matching(rules, name))
 
 
 def deny_syn(rules: PortRules, destination: Ipv4) -> Decision:
@@ -133,15 +173,17 @@ def _covering(listing: Iterable[Rule], destination: Ipv4) -> Rule | None:
     return None
 
 
-def _deny_address(name: Fqdn, rule: Rule, book: AddressBook, now: float) -> Decision:
+def _deny_address(name: Fqdn, rule: Rule, book: AddressBook, now: float, pattern: str) -> Decision:
     known = book.known(name, now)
+    entry = pattern or str(name)
     if known:
         shown = ", ".join(map(format_ipv4, known[:_SHOWN])) + (", ..." if len(known) > _SHOWN else "")
-        return _deny(Reason.ADDRESS_MISMATCH, f"{_short(name)} is {shown} ({len(known)} known)", str(name), rule)
+        detail = f"{_short(name)} is {shown} ({len(known)} known)"
+        return _deny(Reason.ADDRESS_MISMATCH, detail, str(name), rule, entry)
     trouble = book.trouble(name)
     if trouble == "private":
-        return _deny(Reason.ANSWER_PRIVATE, "", str(name), rule)
-    return _deny(Reason.NAME_UNRESOLVED, f"last look-up: {trouble or 'none yet'}", str(name), rule)
+        return _deny(Reason.ANSWER_PRIVATE, "", str(name), rule, entry)
+    return _deny(Reason.NAME_UNRESOLVED, f"last look-up: {trouble or 'none yet'}", str(name), rule, entry)
 
 
 def _deny_outside(name: Fqdn, listing: Collection[Rule], destination: Ipv4) -> Decision:
@@ -168,13 +210,18 @@ def _nearest(rules: PortRules, name: Fqdn) -> str:
         parent = Fqdn(name.labels[start:])
         if parent in rules.tls:
             return f"{_short(parent)} is listed, which covers no name below it"
-    return f"listed: {_some(rules.tls)}"
+    listed = [
+        *islice(rules.tls, _SHOWN),
+        *(each for index in rules.patterns for each in islice(index.patterns, _SHOWN)),
+    ]
+    number = len(rules.tls) + sum(map(len, rules.patterns))
+    return f"listed: {_some(listed, number)}"
 
 
-def _some(items: Collection[object]) -> str:
-    """Return the first few items and the number of the others."""
+def _some(items: Collection[object], number: int = 0) -> str:
+    """Return the first few items and how many more there are, of `number` or of all."""
     shown = ", ".join(_short(item) for item in islice(items, _SHOWN))
-    others = len(items) - _SHOWN
+    others = (number or len(items)) - _SHOWN
     return f"{shown} and {others} more" if others > 0 else shown or "none"
 
 
@@ -184,6 +231,7 @@ def _short(item: object) -> str:
     return text if len(text) <= _NAME_SHOWN else f"...{text[3 - _NAME_SHOWN :]}"
 
 
-def _deny(reason: Reason, detail: str = "", name: str = "", rule: Rule | None = None) -> Decision:
+def _deny(reason: Reason, detail: str = "", name: str = "", rule: Rule | None = None, entry: str = "") -> Decision:
     gid, reference = (rule.gid, rule.reference) if rule else ("", "")
-    return Decision(allow=False, reason=reason, name=name, gid=gid, rule=reference, detail=detail[:DETAIL_MAX])
+    detail = detail[:DETAIL_MAX]
+    return Decision(allow=False, reason=reason, name=name, gid=gid, rule=reference, detail=detail, entry=entry)

@@ -88,7 +88,7 @@ def _explain(text: str) -> InvalidName:
             hint="write the name that clients connect to; addresses are narrowed by the rule's own destination",
         )
     if "*" in text or "?" in text:
-        return InvalidName(f"{shown} is a pattern: wildcards are not supported yet", hint=_names_instead(text))
+        return InvalidName(f"{shown} is a pattern, not a name", hint=_names_instead(text))
     if ":" in text:
         return InvalidName(f"{shown} has a port", hint=f"{_name_alone(text)}; the port is the rule's own")
     if "/" in text:
@@ -122,4 +122,4 @@ def _name_alone(text: str) -> str:
 
 def _names_instead(pattern: str) -> str:
     base = pattern.rpartition("*")[2].rpartition("?")[2].lstrip(".-") or "example.com"
-    return f"list each name that is needed, such as www.{base}"
+    return f"write one name, such as www.{base}"

@@ -4,9 +4,14 @@ Source: EC2 API, types IpPermission, SecurityGroup, NetworkInterface. Nothing he
 shape can be held, and `policy.py` decides what it grants.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance.address import Ipv4, Network
+
+PREFIX_LENGTH_MIN = 24  # AWS delegates /28 blocks; a block larger than this is nobody's (ours)
+
+Groups = tuple[str, ...]  # Security Group ids, sorted
 
 # EC2 shows a name for these three protocols and a number for all others; it takes either.
 _PROTOCOL_NAMES = {"-1": "all", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
@@ -76,3 +81,20 @@ class Inventory:
         groups = {group.id: group for group in (*self.groups, *part.groups)}
         interfaces = {interface.id: interface for interface in (*self.interfaces, *part.interfaces)}
         return Inventory(tuple(groups.values()), tuple(interfaces.values()))
+
+
+def groups_by_address(interfaces: Iterable[NetworkInterface]) -> dict[Ipv4, Groups]:
+    """Return the groups of every address.
+
+    An address may be seen twice when it moved while AWS was being read. Only the groups that both interfaces
+    have count then, until the next reading.
+    """
+    clients: dict[Ipv4, Groups] = {}
+    for interface in interfaces:
+        groups = tuple(sorted(set(interface.groups)))
+        blocks = [prefix for prefix in interface.prefixes if prefix.length >= PREFIX_LENGTH_MIN]
+        delegated = (Ipv4(block.address + offset) for block in blocks for offset in range(block.size))
+        for address in {*interface.addresses, *delegated}:
+            other = clients.get(address, groups)
+            clients[address] = groups if other == groups else tuple(gid for gid in groups if gid in other)
+    return dict(sorted(clients.items()))

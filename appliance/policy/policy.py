@@ -21,15 +21,16 @@ from typing import NamedTuple
 
 from appliance.address import Ipv4, Network
 from appliance.policy.annotation import Fault, Protocol, SeeThru, parse_description
+from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface
+from appliance.policy.inventory import EgressRule, Groups, Inventory, groups_by_address
+from appliance.policy.pattern import Entry, Pattern, is_pattern
+from appliance.policy.pattern_index import PatternIndex
 from appliance.policy.shape import object_to
 
-PREFIX_LENGTH_MIN = 24  # AWS delegates /28 blocks; a block larger than this is nobody's (ours)
-
-Groups = tuple[str, ...]  # Security Group ids, sorted
-Names = tuple[Fqdn, ...]  # sorted
+Entries = tuple[Entry, ...]  # names, then patterns, each sorted
 Table = Mapping[Fqdn, tuple["Rule", ...]]
+Patterns = PatternIndex[tuple["Rule", ...]]
 Listing = tuple["Rule", Table]
 
 
@@ -46,10 +47,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PortRules:
-    """The names that a client may reach on one port, by protocol, each with the rules that list it."""
+    """The names that a client may reach on one port, by protocol, each with the rules that list it.
+
+    `patterns`: for TLS, an index for each of the client's groups that lists some.
+    """
 
     tls: Table
     ssh: Table
+    patterns: tuple[Patterns, ...] = ()
+
+    @property
+    def has_tls(self) -> bool:
+        """Tell whether anything is listed for TLS."""
+        return bool(self.tls or self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +97,15 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An annotation, or a part of one, that grants nothing; `reference` tells the rule it stands in."""
+    """An annotation, or a part of one, that grants nothing; `reference` tells the rule it stands in.
+
+    `pattern`: the one that the preference `wildcard_exposure` refuses, if that is why.
+    """
 
     gid: str
     reference: str
     fault: Fault
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +114,18 @@ class Policy:
 
     `digest`: SHA-256 of the canonical form, in hex; empty for a policy that was never loaded.
     `clients`: by address; every address of a delegated prefix is a key. Clients with the same groups are one object.
-    `rules`: every rule with the names it lists, whether or not a client wears its group.
+    `rules`: every rule with the names and patterns it lists, whether or not a client wears its group.
     `see_thru`: the grant of each group that gives one.
-    `names`: every name that is listed anywhere.
+    `names`: every name that is listed anywhere. `patterns`: likewise.
     """
 
     digest: str
     clients: Mapping[Ipv4, Client]
-    rules: Mapping[Rule, Names]
+    rules: Mapping[Rule, Entries]
     see_thru: Mapping[str, SeeThruGrant]
     names: frozenset[Fqdn]
     rejections: tuple[Rejection, ...]
+    patterns: PatternIndex[None] = PatternIndex({})  # noqa: RUF009 -- nothing changes it
 
     def __reduce__(self) -> "tuple[Callable[[str, _Facts], Policy], tuple[str, _Facts]]":
         groups = {address: client.groups for address, client in self.clients.items()}
@@ -120,9 +135,9 @@ class Policy:
 EMPTY_POLICY = Policy("", {}, {}, {}, frozenset(), ())
 
 
-def compile_policy(inventory: Inventory) -> Policy:
-    """Return the policy that the annotations of an inventory express."""
-    listed: dict[Rule, set[Fqdn]] = {}
+def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # noqa: B008 -- it is immutable
+    """Return the policy that the annotations of an inventory express. `guard`: judges their patterns."""
+    listed: dict[Rule, tuple[set[Fqdn], set[Pattern]]] = {}
     see_thru: dict[str, SeeThruGrant] = {}
     rejections: set[Rejection] = set()
     for group in inventory.groups:
@@ -136,13 +151,23 @@ def compile_policy(inventory: Inventory) -> Policy:
                 elif objections := list(object_to(egress, annotation)):
                     faults += objections
                 else:
-                    rule = _rule(group.id, egress, annotation.protocol)
-                    listed.setdefault(rule, set()).update(annotation.names)
+                    granted: set[Pattern] = set()
+                    for pattern, span in annotation.patterns:
+                        if objection := guard.object_to(pattern):
+                            fault = Fault(*objection, egress.description, span)
+                            rejections.add(Rejection(group.id, egress.reference, fault, str(pattern)))
+                        else:
+                            granted.add(pattern)
+                    if annotation.names or granted:
+                        rule = _rule(group.id, egress, annotation.protocol)
+                        names, patterns = listed.setdefault(rule, (set(), set()))
+                        names.update(annotation.names)
+                        patterns.update(granted)
             rejections.update(Rejection(group.id, egress.reference, fault) for fault in faults)
     content = (
-        {rule: tuple(sorted(listed[rule])) for rule in sorted(listed, key=_rule_order)},
+        {rule: _entries(*listed[rule]) for rule in sorted(listed, key=_rule_order)},
         dict(sorted(see_thru.items())),
-        _clients(inventory.interfaces),
+        groups_by_address(inventory.interfaces),
         tuple(sorted(rejections, key=_rejection_order)),
     )
     canonical = json.dumps(_state_facts(*content), separators=(",", ":"))
@@ -154,7 +179,8 @@ class Change:
     """One difference between two policies, as the config log tells it. Fields that do not apply are empty.
 
     `cat`: `client` (an address came, went, or changed its groups: then it goes and comes), `fqdn` (a rule lists a
-    name, or no longer does), `see-thru`, or `error` (a new rejection).
+    name, or no longer does), `wildcard` (the same of a pattern, which may also be refused), `see-thru`, or `error`
+    (any other new rejection).
     `outcome`: `accepted`, `removed` or `rejected`.
     `gid`: one Security Group, or all of a client's, joined with commas.
     """
@@ -195,10 +221,11 @@ def _name_changes(outcome: str, these: Policy, others: Policy) -> Iterator[Chang
     for rule, names in these.rules.items():
         others_names = others.rules.get(rule, ())
         if names != others_names:
-            for name in sorted(set(names).difference(others_names)):
-                yield Change(
-                    "fqdn", outcome, gid=rule.gid, rule=rule.reference, fqdn=str(name), proto=rule.protocol.value
-                )
+            others_set = set(others_names)
+            for name in names:
+                if name not in others_set:
+                    cat, proto = "wildcard" if isinstance(name, Pattern) else "fqdn", rule.protocol.value
+                    yield Change(cat, outcome, gid=rule.gid, rule=rule.reference, fqdn=str(name), proto=proto)
 
 
 def _see_thru_changes(outcome: str, these: Policy, others: Policy) -> Iterator[Change]:
@@ -211,9 +238,11 @@ def _new_errors(old: Policy, new: Policy) -> Iterator[Change]:
     known = set(old.rejections)
     for rejection in new.rejections:
         if rejection not in known:
-            fault = rejection.fault
+            fault, pattern = rejection.fault, rejection.pattern
             reason = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
-            yield Change("error", "rejected", gid=rejection.gid, rule=rejection.reference, reason=reason)
+            cat, proto = ("wildcard", Protocol.TLS.value) if pattern else ("error", "")
+            gid, rule = rejection.gid, rejection.reference
+            yield Change(cat, "rejected", gid=gid, rule=rule, fqdn=pattern, proto=proto, reason=reason)
 
 
 # From EC2's shapes to rules
@@ -224,21 +253,8 @@ def _rule(gid: str, egress: EgressRule, protocol: Protocol) -> Rule:
     return Rule(gid, egress.reference, protocol, egress.from_port or 0, network if network.address else None)
 
 
-def _clients(interfaces: Iterable[NetworkInterface]) -> dict[Ipv4, Groups]:
-    """Return the groups of every address.
-
-    An address may be seen twice when it moved while AWS was being read. Only the groups that both interfaces
-    have count then, until the next reading.
-    """
-    clients: dict[Ipv4, Groups] = {}
-    for interface in interfaces:
-        groups = tuple(sorted(set(interface.groups)))
-        blocks = [prefix for prefix in interface.prefixes if prefix.length >= PREFIX_LENGTH_MIN]
-        delegated = (Ipv4(block.address + offset) for block in blocks for offset in range(block.size))
-        for address in {*interface.addresses, *delegated}:
-            other = clients.get(address, groups)
-            clients[address] = groups if other == groups else tuple(gid for gid in groups if gid in other)
-    return dict(sorted(clients.items()))
+def _entries(names: set[Fqdn], patterns: set[Pattern]) -> Entries:
+    return (*sorted(names), *sorted(patterns))
 
 
 def _latest(grants: Iterable[SeeThruGrant]) -> SeeThruGrant:
@@ -260,7 +276,7 @@ def _rejection_order(rejection: Rejection) -> tuple[str, str, str, tuple[int, in
 
 def _assemble(
     digest: str,
-    rules: dict[Rule, Names],
+    rules: dict[Rule, Entries],
     see_thru: dict[str, SeeThruGrant],
     clients: dict[Ipv4, Groups],
     rejections: tuple[Rejection, ...],
@@ -268,28 +284,42 @@ def _assemble(
     """Return the policy with its clients' indexes, one for each set of groups that somebody wears."""
     listings: dict[str, list[Listing]] = {}
     every: set[Fqdn] = set()
-    for rule, names in rules.items():
-        table: Table = dict.fromkeys(names, (rule,))
+    globs: dict[str, dict[int, dict[Pattern, tuple[Rule, ...]]]] = {}  # by group and port
+    for rule, entries in rules.items():
+        table: Table = dict.fromkeys([each for each in entries if isinstance(each, Fqdn)], (rule,))
         listings.setdefault(rule.gid, []).append((rule, table))
         every.update(table)
+        if len(table) < len(entries):
+            listed = globs.setdefault(rule.gid, {}).setdefault(rule.port, {})
+            for each in entries[len(table) :]:
+                if isinstance(each, Pattern):
+                    listed[each] = (*listed.get(each, ()), rule)
+    indexes = {gid: {port: PatternIndex(of) for port, of in ports.items()} for gid, ports in globs.items()}
+    patterns = dict.fromkeys(each for of_group in globs.values() for of_port in of_group.values() for each in of_port)
     ports: dict[Groups, Mapping[int, PortRules]] = {}
     shared: dict[Groups, Client] = {}
     for groups in clients.values():
         if groups not in shared:
             annotated = tuple(gid for gid in groups if gid in listings)
             if annotated not in ports:
-                ports[annotated] = _index(listing for gid in annotated for listing in listings[gid])
+                of_groups = [indexes[gid] for gid in annotated if gid in indexes]
+                ports[annotated] = _index((listing for gid in annotated for listing in listings[gid]), of_groups)
             grants = [see_thru[gid] for gid in groups if gid in see_thru]
             shared[groups] = Client(groups, ports[annotated], _latest(grants) if grants else None)
     indexed = {address: shared[groups] for address, groups in clients.items()}
-    return Policy(digest, indexed, rules, see_thru, frozenset(every), rejections)
+    return Policy(digest, indexed, rules, see_thru, frozenset(every), rejections, PatternIndex(patterns))
 
 
-def _index(listings: Iterable[Listing]) -> dict[int, PortRules]:
+def _index(listings: Iterable[Listing], patterns: Sequence[Mapping[int, Patterns]]) -> dict[int, PortRules]:
     tables: dict[int, dict[Protocol, list[Table]]] = {}
     for rule, table in listings:
         tables.setdefault(rule.port, {Protocol.TLS: [], Protocol.SSH: []})[rule.protocol].append(table)
-    return {port: PortRules(_merge(of[Protocol.TLS]), _merge(of[Protocol.SSH])) for port, of in tables.items()}
+    return {
+        port: PortRules(
+            _merge(of[Protocol.TLS]), _merge(of[Protocol.SSH]), tuple(each[port] for each in patterns if port in each)
+        )
+        for port, of in tables.items()
+    }
 
 
 def _merge(tables: Sequence[Table]) -> Table:
@@ -314,11 +344,11 @@ class _Facts(NamedTuple):
     rules: tuple[tuple[str, str, str, int, str, str], ...]  # group, reference, protocol, port, destination, names
     see_thru: tuple[tuple[str, str, str], ...]  # group, date, reference
     clients: tuple[tuple[Ipv4, Groups], ...]
-    rejections: tuple[tuple[str, str, str, str, str, int, int], ...]  # group, reference, fault
+    rejections: tuple[tuple[str, str, str, str, str, str, int, int], ...]  # group, reference, pattern, fault
 
 
 def _state_facts(
-    rules: Mapping[Rule, Names],
+    rules: Mapping[Rule, Entries],
     see_thru: Mapping[str, SeeThruGrant],
     clients: Mapping[Ipv4, Groups],
     rejections: Iterable[Rejection],
@@ -337,7 +367,7 @@ def _state_facts(
         ),
         tuple((gid, grant.until.isoformat(), grant.rule) for gid, grant in see_thru.items()),
         tuple(clients.items()),
-        tuple((gone.gid, gone.reference, *_fault_facts(gone.fault)) for gone in rejections),
+        tuple((gone.gid, gone.reference, gone.pattern, *_fault_facts(gone.fault)) for gone in rejections),
     )
 
 
@@ -347,14 +377,15 @@ def _fault_facts(fault: Fault) -> tuple[str, str, str, int, int]:
 
 def _restore(digest: str, facts: _Facts) -> Policy:
     """Return the policy that stated these facts; they are trusted."""
-    names: dict[str, Fqdn] = {}
-    rules: dict[Rule, Names] = {}
+    names: dict[str, Entry] = {}
+    rules: dict[Rule, Entries] = {}
     for gid, reference, protocol, port, destination, listed in facts.rules:
         network = Network.parse(destination) if destination else None
         texts = listed.split(",")
         for text in texts:
             if text not in names:
-                names[text] = Fqdn(tuple(text.split(".")))
+                labels = tuple(text.split("."))
+                names[text] = Pattern(labels) if is_pattern(text) else Fqdn(labels)
         rules[Rule(gid, reference, Protocol(protocol), port, network)] = tuple([names[text] for text in texts])
     return _assemble(
         digest,
@@ -362,7 +393,7 @@ def _restore(digest: str, facts: _Facts) -> Policy:
         {gid: SeeThruGrant(date.fromisoformat(until), gid, rule) for gid, until, rule in facts.see_thru},
         dict(facts.clients),
         tuple(
-            Rejection(gid, reference, Fault(message, hint, text, (start, end)))
-            for gid, reference, message, hint, text, start, end in facts.rejections
+            Rejection(gid, reference, Fault(message, hint, text, (start, end)), pattern)
+            for gid, reference, pattern, message, hint, text, start, end in facts.rejections
         ),
     )

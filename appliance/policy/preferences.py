@@ -1,6 +1,7 @@
 """Preferences: what holds for a whole deployment, as JSON in one parameter, and read again while everything runs.
 
-    {"%default": {"flow_log_verbosity": "full", "see_thru": null, "ech": "deny", "clients": [], "syn_gate": "off"}}
+    {"%default": {"flow_log_verbosity": "full", "see_thru": null, "ech": "deny", "clients": [], "syn_gate": "off",
+                  "wildcard_exposure": "prohibit_public_suffix"}}
 
 - The fields of `Preferences` are the one table of keys: type, default, meaning. The reader, the JSON Schema and the
   texts come from it, so that a new preference is one field and, where its values are of a new kind, one kind.
@@ -23,6 +24,7 @@ from typing import cast
 
 from appliance.address import Network
 from appliance.errors import PolicyError
+from appliance.policy.exposure import Exposure
 from appliance.policy.fqdn import quote
 from appliance.policy.kind import Choice, Kind, LastDay, Networks
 from appliance.policy.policy import Change, SeeThruGrant
@@ -102,6 +104,14 @@ class Preferences:
             Choice(Gating),
             "whether a SYN goes out to addresses of listed names alone (`address_not_listed`), rather than to any "
             "address on an annotated port until the hello is read",
+        ),
+    )
+    wildcard_exposure: Exposure = field(
+        default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
+        metadata=_row(
+            Choice(Exposure),
+            "which patterns count: none, those without an asterisk, those whose asterisk matches no name that anybody "
+            "could register (by the Public Suffix List), or all",
         ),
     )
 

@@ -5,6 +5,7 @@ from tests.attacks.row import Row
 
 _BOOK = "tests/test_addresses.py::test_"
 _ENGINE = "tests/test_engine.py::test_"
+_LEARNT = "tests/test_learnt.py::test_"
 _GATE = "tests/test_syn_gate.py::test_"
 _BOUNDS = "tests/lab/test_bounds.py::test_"
 _DNS = "tests/lab/test_dns.py::test_"
@@ -120,9 +121,18 @@ ROWS = (
     Row(
         mark="D13",
         attack="look-ups without end of names that nobody can list beforehand",
-        defence="only listed names are looked up, a bounded number of times for each flow",
-        codes=(Reason.NAME_NOT_LISTED,),
-        unit=(f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up", f"{_RESOLVER}look_ups_in_flight_are_bounded"),
+        defence="only names that are listed, or that a pattern matches, are looked up, a bounded number of times "
+        "for each flow; those of patterns are rationed for each client, failures are believed for a while, and so many "
+        "names are kept",
+        codes=(Reason.NAME_NOT_LISTED, Reason.LOOK_UPS_LIMITED),
+        unit=(
+            f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up",
+            f"{_RESOLVER}look_ups_in_flight_are_bounded",
+            f"{_LEARNT}what_a_pattern_does_not_match_is_not_looked_up",
+            f"{_LEARNT}new_names_are_rationed",
+            f"{_LEARNT}what_could_not_be_looked_up_is_believed_for_a_while",
+            f"{_LEARNT}learnt_names_are_bounded",
+        ),
         story=(
             f"{_DNS}names_that_are_not_listed_cause_no_query",
             f"{_DNS}a_flood_under_a_listed_name_causes_few_queries",

@@ -228,11 +228,17 @@ ROWS = (
     Row(
         mark="N16",
         attack="a name that ends like a listed one, or holds it",
-        defence="names are compared label by label",
+        defence="names and patterns are compared label by label; no wildcard stands for a dot, or what anybody could "
+        "register",
         codes=(Reason.NAME_NOT_LISTED,),
-        unit=tuple(
-            f"{_DECISION}[{name}, name_not_listed]"
-            for name in ("evilapi.example.com", "v2.api.example.com", "api.example.com.evil.test")
+        unit=(
+            *(
+                f"{_DECISION}[{name}, name_not_listed]"
+                for name in ("evilapi.example.com", "v2.api.example.com", "api.example.com.evil.test")
+            ),
+            "tests/test_pattern.py::test_matches[*.example.com]",
+            "tests/test_exposure.py::test_what_a_pattern_reaches[*.github.io]",
+            "tests/test_exposure.py::test_what_a_pattern_reaches[exam*le.com]",
         ),
         story=_sent(
             "N16, a longer first label",

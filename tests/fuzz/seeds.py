@@ -159,7 +159,7 @@ def annotations_seeds() -> Seeds:
         "grants.ssh-among-words": "for jo: Discriminat:SSH:git.example.com. #42 (until spring)",
         "grants.see-thru": "discriminat:see-thru:2027-01-31 discriminat:tls:a.example.com",
         "grants_and_faults.space": "discriminat:tls:a.example.com, b.example.com",
-        "grants_and_faults.bad-neighbours": "discriminat:tls:*.a.com,a.b.com,10.0.0.1,https://c.com/,-d.com",
+        "grants_and_faults.bad-neighbours": "discriminat:tls:.a.com,a.b.com,10.0.0.1,https://c.com/,-d.com",
         "nothing.prose": "the discriminat appliance",
         "nothing_and_faults.typing-mistake": "discrimnat=tls:a.example.com",
         "nothing_and_faults.kind": "discriminat:https:a.example.com",

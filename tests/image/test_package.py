@@ -40,7 +40,7 @@ def test_control() -> None:
 def test_python_dependencies_are_debians() -> None:
     """What pyproject.toml asks for is asked of Debian too, each by its name there."""
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    called = {"python-json-logger": "python3-pythonjsonlogger"}
+    called = {"python-json-logger": "python3-pythonjsonlogger", "publicsuffixlist": "publicsuffix"}
     names = [requirement.split(">")[0].strip() for requirement in wanted]
 
     assert {called.get(name, f"python3-{name.lower()}") for name in names} <= set(package.DEPENDS)

@@ -1,0 +1,56 @@
+"""Exposure: which patterns may be listed, so that none lets flows go where anybody can put a server.
+
+Everything here is pure.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from appliance.policy.pattern import Pattern
+from appliance.policy.suffixes import NO_SUFFIXES, Suffixes
+
+
+class Exposure(enum.StrEnum):
+    """Which wildcards count."""
+
+    NONE = "none"
+    PROHIBIT_ASTERISK = "prohibit_asterisk"
+    PROHIBIT_PUBLIC_SUFFIX = "prohibit_public_suffix"
+    NUCLEAR = "nuclear"
+
+
+class Objection(NamedTuple):
+    """Why a pattern grants nothing, and what to do."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What patterns are judged by: the preference, and the Public Suffix List."""
+
+    exposure: Exposure = Exposure.PROHIBIT_PUBLIC_SUFFIX
+    suffixes: Suffixes = NO_SUFFIXES
+
+    def object_to(self, pattern: Pattern) -> Objection | None:
+        """Return why a pattern grants nothing, or None if it may stand."""
+        if self.exposure is Exposure.NUCLEAR:
+            return None
+        if self.exposure is Exposure.NONE:
+            hint = "list each name that is needed, or change the preference wildcard_exposure"
+            return Objection(f"{pattern} has a wildcard, and the preferences allow none", hint)
+        if not pattern.has_any:
+            return None
+        if self.exposure is Exposure.PROHIBIT_ASTERISK:
+            hint = "list each name that is needed, or change the preference wildcard_exposure"
+            return Objection(f"{pattern} has an asterisk, and the preferences allow none", hint)
+        if not len(self.suffixes):
+            hint = "install Debian's package publicsuffix, or Python's publicsuffixlist"
+            return Objection(f"{pattern} cannot be judged: there is no Public Suffix List here", hint)
+        suffix = self.suffixes.reach_of(pattern)
+        if not suffix:
+            return None
+        hint = f"list each name that is needed, or put the asterisk further left: anybody may get a name below {suffix}"
+        return Objection(f"{pattern} reaches {suffix}, a public suffix by the Public Suffix List", hint)

@@ -1,0 +1,91 @@
+"""Patterns: names with wildcards, which stand for many names.
+
+    pattern = label "." label { "." label }, where "*" is one character or more of a label, and "?" exactly one
+
+A wildcard stands anywhere within a label, and as often as wanted. It never stands for a dot: a pattern and the names
+that it matches have as many labels. Everything here is pure.
+
+AWS lets no `?` into a description, so that `+` stands for it there (ours): `web-++.example.com`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from appliance.errors import InvalidName
+from appliance.policy.fqdn import Fqdn, quote
+
+ANY = "*"  # one character or more
+ONE = "?"  # exactly one character
+ONE_IN_AWS = "+"  # the same, where AWS decides on the characters
+
+_PLAIN = str.maketrans({ANY: "x", ONE: "x"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pattern:
+    """A pattern of names. `labels`: as those of `Fqdn`, with a wildcard in one of them at least."""
+
+    labels: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Pattern":
+        """Return the pattern written as `text`, in lower case, without its trailing dot, and with `?` for `+`.
+
+        Raises:
+            InvalidName: it is not a pattern we accept, or has no wildcard.
+        """
+        text = text.replace(ONE_IN_AWS, ONE)
+        if not is_pattern(text):
+            raise InvalidName(f"{quote(text)} has no wildcard", hint="write it as a name")
+        try:
+            Fqdn.parse(text.translate(_PLAIN))
+        except InvalidName as error:
+            message = f"{quote(text)} is not a pattern of names: {error.message}, with x for its wildcards"
+            raise InvalidName(message, hint=error.hint) from None
+        return cls(tuple(text.lower().removesuffix(".").split(".")))
+
+    @property
+    def has_any(self) -> bool:
+        """Tell whether it holds a `*`."""
+        return any(ANY in label for label in self.labels)
+
+    def matches(self, name: Fqdn) -> bool:
+        """Tell whether a name is one of those that it stands for."""
+        return len(self.labels) == len(name.labels) and all(map(label_matches, self.labels, name.labels))
+
+    def __str__(self) -> str:
+        return ".".join(self.labels)
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
+    def __reduce__(self) -> "tuple[Callable[[tuple[str, ...]], Pattern], tuple[tuple[str, ...]]]":
+        return Pattern, (self.labels,)
+
+
+Entry = Fqdn | Pattern  # what a rule lists
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether a text has a wildcard."""
+    return ANY in text or ONE in text
+
+
+def label_matches(glob: str, label: str) -> bool:
+    """Tell whether a label of a pattern matches a label; the work is bounded by the product of their lengths."""
+    if glob == ANY:
+        return bool(label)
+    at = place = 0  # of the glob and of the label
+    star, taken = -1, 0  # the last `*`, and where what it stands for ends
+    while place < len(label):
+        if at < len(glob) and glob[at] == ANY:
+            star, taken = at, place + 1  # one character at least
+            at, place = at + 1, place + 1
+        elif at < len(glob) and (glob[at] == ONE or glob[at] == label[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:  # the last `*` takes one more; an earlier one need not, whatever it took is as good
+            taken += 1
+            at, place = star + 1, taken
+        else:
+            return False
+    return at == len(glob)
