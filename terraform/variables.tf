@@ -192,7 +192,9 @@ variable "preferences" {
     `flow_log_verbosity`: `full`, `only_disallowed` or `none`. `see_thru`: let every client's refused flows pass, and log
     them, through the end of this day (UTC), as YYYY-MM-DD. `ech`: `deny` TLS whose name is encrypted, or `allow` it.
     `syn_gate`: `on` lets SYNs out to addresses of listed names alone, at the cost of looking at each; `off` looks at
-    hellos only.
+    hellos only. `wildcard_exposure`: which patterns count: `none`, those without an asterisk (`prohibit_asterisk`), those
+    whose asterisk matches no name that anybody could register, by the Public Suffix List (`prohibit_public_suffix`), or
+    all (`nuclear`).
     `clients`: networks that count as the VPC's own, such as one that it was given after its appliances had started,
     which know the others from their launch. Only network interfaces of this VPC are ever allowed anything: what comes
     from elsewhere, as from a peered VPC, is refused even if it stands here, and logged as `client_unknown`.
@@ -203,6 +205,7 @@ variable "preferences" {
     ech                = optional(string, "deny")
     clients            = optional(list(string), [])
     syn_gate           = optional(string, "off")
+    wildcard_exposure  = optional(string, "prohibit_public_suffix")
   })
   nullable = false
   default  = {}
@@ -225,6 +228,11 @@ variable "preferences" {
   validation {
     condition     = contains(["off", "on"], var.preferences.syn_gate)
     error_message = "preferences.syn_gate is off or on."
+  }
+
+  validation {
+    condition     = contains(["none", "prohibit_asterisk", "prohibit_public_suffix", "nuclear"], var.preferences.wildcard_exposure)
+    error_message = "preferences.wildcard_exposure is none, prohibit_asterisk, prohibit_public_suffix or nuclear."
   }
 
   validation {

@@ -285,6 +285,16 @@ run "no_such_syn_gate" {
   expect_failures = [var.preferences]
 }
 
+run "no_such_wildcard_exposure" {
+  command = plan
+
+  variables {
+    preferences = { wildcard_exposure = "some" }
+  }
+
+  expect_failures = [var.preferences]
+}
+
 run "a_client_network_by_another_address" {
   command = plan
 

@@ -25,7 +25,7 @@ FAULTS = [
     ("discriminat:tls:a.test, b.test",                         "space",                          "space in a list"),
     ("discriminat:tsl:api.example.com",                        "tsl",                            "unknown protocol"),
     ("discriminat:tls:",                                       "name",                           "no name"),
-    ("discriminat:tls:*.example.com",                          "*.example.com",                  "no wildcards yet"),
+    ("discriminat:tls:*",                                      "'*'",                            "a wildcard alone"),
     ("discriminat:tls:10.0.0.1",                               "10.0.0.1",                       "an address"),
     ("discriminat:tls:-bad-.example.com",                      "-bad-",                          "odd hyphens"),
     ("discriminat:tls:" + "a" * 64 + ".example.com",           "a" * 20,                         "a label of 64"),

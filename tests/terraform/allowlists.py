@@ -2,13 +2,15 @@
 
 import hashlib
 import random
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from appliance.errors import InvalidName
+from appliance.policy.annotation import Allow, parse_description
 from appliance.policy.fqdn import LABEL_MAX, Fqdn
+from appliance.policy.pattern import Entry, Pattern
 
 TODAY = date(2027, 1, 5)
 MODULUS_MAX = 1024  # of the module
@@ -26,11 +28,14 @@ class Asked:
     see_thru: date | None = None
 
     @property
-    def granted(self) -> set[tuple[str, int, Fqdn]]:
+    def granted(self) -> set[tuple[str, int, Entry]]:
         """What has to come out."""
         both = (("tls", self.tls), ("ssh", self.ssh))
         return {
-            (proto, port, Fqdn.parse(name)) for proto, ports in both for port, names in ports.items() for name in names
+            (proto, port, Pattern.parse(name) if re.search("[*+]", name) else Fqdn.parse(name))
+            for proto, ports in both
+            for port, names in ports.items()
+            for name in names
         }
 
     @property
@@ -115,6 +120,7 @@ LISTS: dict[str, Asked] = {
     **{f"of {length}": Asked({443: [of_length(length, f"n{i}") for i in range(5)]}, {}) for length in range(110, 124)},
     **{f"{size} together": Asked({443: plain_names(size, "n{}.test")}, {}) for size in range(20, 34)},
     **dict(some_lists(CHANCE, 60)),
+    "patterns": Asked({443: ["*.example.com", "Web-++.*.Example.com", "api.example.org"]}, {22: ["git.example.com"]}),
     # the same with one name more, and in another order
     **{f"before {base}": Asked({443: names}, {}) for base, names in BASES.items()},
     **{f"shuffled {base}": Asked({443: CHANCE.sample(names, len(names))}, {}) for base, names in BASES.items()},
@@ -127,6 +133,7 @@ api.example.com API.Example.COM api.example.com. a.b a.b. _x._y.example.com a_.b
 1.2.3.4.com a.1a a.0xg a.0x1-2 a.x0 0x1.com 3com.de a-b--c.d--e.com
 localhost localhost. com _ 1 a 192.0.2.1 192.0.2.1. 1.2 a.1 a.b.123 a.0x a.0X1f a.0xff. 0x7f.1 1.2.3.4/32 10.0.0.0/8
 2001:db8::1 ::1 [::1] :: fe80::1/64 *.example.com ?.example.com www*.example.com * a.*.com
+web-+.example.com + a+b.com *.1 *-.a.com -*.a.com *..a.com a.b+c.d+e.f 1+.com *.com:443
 -a.example.com a-.example.com a.-b.com a.b-.com a.com- - -.- a..b .a.com a.com.. . .. a...b
 https://a.com a.com:443 a.com/x a.com/ http://a.com:80/x ftp:a.com a.com,b.com a.com;b.com a+b.com a&b.com a.com,
 a@b.com a.com! a%b.com a#b.com $a.com a=b.com (a.com) a'b.com a"b.com a\\b.com ~.com a|b.com <a.com> {a.com}
@@ -170,9 +177,11 @@ TEXTS = sorted(
 )
 
 
-def is_listed(name: str) -> bool:
-    """Tell whether the engine takes a name, and a description has room for it."""
-    try:
-        return len(str(Fqdn.parse(name))) <= LENGTH_MAX
-    except InvalidName:
-        return False
+def is_listed(name: str, protocol: str = "tls") -> bool:
+    """Tell whether the engine takes a name or a pattern, and a description has room for it."""
+    allows = [
+        each for each in parse_description(f"discriminat:{protocol}:{name}").annotations if isinstance(each, Allow)
+    ]
+    listed = [str(each) for allow in allows for each in (*allow.names, *(pattern for pattern, _ in allow.patterns))]
+    # AWS takes no `?`, and what is more than one name, or ends an annotation, is not one.
+    return len(listed) == 1 and not re.search(r"[?,\s]", name) and len(listed[0]) <= LENGTH_MAX

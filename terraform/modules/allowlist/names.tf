@@ -8,13 +8,22 @@ locals {
   # What inet_aton() takes for the last part of an address.
   number = "(?:[0-9]+|0[xX][0-9a-fA-F]*)"
 
+  # In names for TLS: one character or more of a label, and exactly one, where AWS takes no `?`.
+  wildcard = "/[*+]/"
+
+  # What can be wrong with wildcards. What stands in for them is then looked at as a name.
+  wildcard_faults = [
+    { pattern = "\\?", advice = "has a character that AWS takes in no description: write + for exactly one character" },
+    { pattern = "^[^.*+]+(?:\\.[^.*+]+)+(?:\\+[^.*+]+(?:\\.[^.*+]+)+)+$", advice = "is more than one name: write each name as an item of its own" },
+  ]
+
   # All that can be wrong with a name; the first that matches is told. What matches none is a name. Upper and lower
   # case are spelled out, for (?i) would take two letters outside ASCII for a k and an s.
   name_faults = [
     { pattern = "^\\.?$", advice = "is empty: write the name that is missing" },
     { pattern = "[^\\x00-\\x7f]", advice = "has a character outside ASCII: write an internationalised name as DNS does, with labels that begin with xn--" },
     { pattern = "^(?i:discriminat):", advice = "is an annotation: write the names alone, the annotation is written here" },
-    { pattern = "[*?]", advice = "is a pattern, and wildcards are not supported yet: list each name that is needed" },
+    { pattern = "[*?]", advice = "is a pattern, which ssh cannot have: list each host that is needed" },
     { pattern = "://", advice = "is a URL: write the name alone" },
     { pattern = "^${local.number}(?:\\.${local.number})+(?:/[0-9]*)?$|^\\[?[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*\\]?(?:/[0-9]*)?$", advice = "is an address: write the name that clients connect to" },
     { pattern = ":", advice = "has a port: write the name alone, under its port" },

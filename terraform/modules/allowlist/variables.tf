@@ -29,10 +29,14 @@ variable "tls" {
   }
   validation {
     condition = 0 == length(compact([for name in flatten(values(var.tls)) : try([
-      for fault in local.name_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : name))
+      for fault in local.wildcard_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : name))
+      ][0], [
+      for fault in local.name_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : replace(name, local.wildcard, "x")))
     ][0], "")]))
     error_message = "tls: ${join("; ", compact([for name in flatten(values(var.tls)) : try([
-      for fault in local.name_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : name))
+      for fault in local.wildcard_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : name))
+      ][0], [
+      for fault in local.name_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : replace(name, local.wildcard, "x")))
     ][0], "")]))}."
   }
 }

@@ -266,7 +266,7 @@ run "a_tls_port_with_null_for_names" {
 run "a_bad_name_for_tls" {
   command = plan
   variables {
-    tls = { 443 = ["*.example.com"] }
+    tls = { 443 = ["?.example.com"] }
   }
   expect_failures = [var.tls]
 }
