@@ -83,35 +83,40 @@ def decide_name(rules: PortRules, name: Fqdn, destination: Ipv4, book: AddressBo
     After NAME_UNRESOLVED, ANSWER_PRIVATE and ADDRESS_MISMATCH a fresh look-up of the name may bring another decision.
     """
     listing = rules.tls.get(name)
-    rule: Rule | None = None if listing is None else _covering(listing, destination)
-    pattern = ""
-    if rule is None:  # what lists the name itself wins; patterns are for what that leaves
-        if rules.patterns:
-            for each, listing_it in matching(rules, name):
-                rule = _covering(listing_it, destination)
-                if rule is not None:
-                    pattern = str(each)
-                    break
-                listing = listing or listing_it
-        if listing is None and rule is None:
-            return _deny(Reason.NAME_NOT_LISTED, _nearest(rules, name), name=str(name))
-        if rule is None:
-            return _deny_outside(name, listing or (), destination)
-    if not book.holds(name, destination, now):
-        return _deny_address(name, rule, book, now, pattern)
+    if listing is not None:
+        covering = _covering(listing, destination)
+        if covering is not None:
+            return _decide_address(name, covering, destination, book, now, "")
+    # What lists the name itself wins; patterns are for what that leaves.
+    for pattern, others in matching(rules, name) if rules.patterns else ():
+        other = _covering(others, destination)
+        if other is not None:
+            return _decide_address(name, other, destination, book, now, str(pattern))
+        if listing is None:
+            listing = others
+    if listing is None:
+        return _deny(Reason.NAME_NOT_LISTED, _nearest(rules, name), name=str(name))
+    return _deny_outside(name, listing, destination)
+
+
+def _decide_address(  # noqa: PLR0917 -- on the path of every flow
+    name: Fqdn, rule: Rule, destination: Ipv4, book: AddressBook, now: float, pattern: str
+) -> Decision:
+    """Decide by the addresses of a name that a rule lists, itself or by a pattern."""
     text = str(name)
-    if pattern:
-        detail = f"by {_short(pattern)}"
-        return Decision(
-            allow=True,
-            reason=Reason.PATTERN_LISTED,
-            name=text,
-            gid=rule.gid,
-            rule=rule.reference,
-            detail=detail,
-            entry=pattern,
-        )
-    return Decision(allow=True, reason=Reason.NAME_LISTED, name=text, gid=rule.gid, rule=rule.reference, entry=text)
+    if not book.holds(name, destination, now):
+        return _deny_address(name, rule, book, now, pattern or text)
+    if not pattern:
+        return Decision(allow=True, reason=Reason.NAME_LISTED, name=text, gid=rule.gid, rule=rule.reference, entry=text)
+    return Decision(
+        allow=True,
+        reason=Reason.PATTERN_LISTED,
+        name=text,
+        gid=rule.gid,
+        rule=rule.reference,
+        detail=f"by {_short(pattern)}",
+        entry=pattern,
+    )
 
 
 def matching(rules: PortRules, name: Fqdn) -> Iterator[tuple[Pattern, tuple[Rule, ...]]]:
@@ -173,9 +178,8 @@ def _covering(listing: Iterable[Rule], destination: Ipv4) -> Rule | None:
     return None
 
 
-def _deny_address(name: Fqdn, rule: Rule, book: AddressBook, now: float, pattern: str) -> Decision:
+def _deny_address(name: Fqdn, rule: Rule, book: AddressBook, now: float, entry: str) -> Decision:
     known = book.known(name, now)
-    entry = pattern or str(name)
     if known:
         shown = ", ".join(map(format_ipv4, known[:_SHOWN])) + (", ..." if len(known) > _SHOWN else "")
         detail = f"{_short(name)} is {shown} ({len(known)} known)"

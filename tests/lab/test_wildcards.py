@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.appliance import Appliance
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import prefer, preferred, running
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
@@ -103,7 +103,7 @@ def test_a_preference_lets_patterns_count_and_takes_it_back(lab: Lab, web: Workl
             prefer(lab, wildcard_exposure="prohibit_asterisk")
             lab.appliance.wait_for_event(cat="wildcard", outcome="removed", fqdn="*.github.io", skip=skip)
             lab.appliance.wait_for_event(cat="wildcard", outcome="removed", fqdn="*.wild.test", skip=skip)
-            assert not ask()
+            assert wait_until(lambda: not ask())  # once what had come before is read
             refused(lab, server, "rule_removed", saw=None, dhost=server.address)
             lab.internet.tls("w4.plus.test")
             assert web.curl("https://w4.plus.test/").ok
