@@ -22,6 +22,8 @@ CORE = (
     *(
         "inspection",
         "ip",
+        "learnt",
+        "pattern",
         "preferences",
         "reach",
         "reader",
