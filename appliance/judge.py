@@ -45,8 +45,9 @@ class Judge:
 
     def forget(self, policy: Policy) -> None:
         """Forget the names that a policy, which is about to be in force, allows nobody."""
-        self._book.forget(self._standing.policy.names - policy.names)
-        self._book.forget(self._learnt.keep(policy))
+        former = self._standing.policy
+        self._book.forget(former.names - policy.names)
+        self._book.forget(self._learnt.keep(policy, is_same=policy.patterns == former.patterns))
 
     def known(self, name: Fqdn, now: float) -> int:
         """Return how many addresses of a name are known."""
@@ -54,8 +55,8 @@ class Judge:
 
     def grants_look_up(self, flow: Flow, decision: Decision, now: float) -> tuple[bool, Decision]:
         """Tell whether a name may be looked up which a decision hangs on, and what becomes of the decision if not."""
-        if decision.entry == decision.name or flow.hello is None or flow.hello.fqdn is None:
-            return True, decision  # it is listed itself
+        if decision.entry in {"", decision.name} or flow.hello is None or flow.hello.fqdn is None:
+            return True, decision  # it hangs on no pattern
         if self._learnt.is_hopeless(flow.hello.fqdn, now):
             return False, decision
         if self._allowance.take(flow.key[0], now):

@@ -55,7 +55,7 @@ class Preferred:
         if decision.allow and question.protocol is Protocol.TLS and self.preferences.ech is Ech.ALLOW:
             yield "a hello that hides its real name behind this one passes too: ech is allowed"
         if decision.reason in _OF_ADDRESSES and self.preferences.syn_gate is Gating.ON:
-            other = "unless another name of this port has the address"
+            other = "unless another name of this port has the address, or a pattern is listed for the port"
             yield f"{other}, the SYN is refused as {Reason.ADDRESS_NOT_LISTED}: syn_gate is on"
         if decision.reason is Reason.CLIENT_UNKNOWN and self.origin:
             yield self._note_on_stranger(question.client)

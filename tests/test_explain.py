@@ -262,7 +262,12 @@ NOTES = [
         "a SYN that is held back",
         vpc(web=[tcp("discriminat:tls:web.example.org")]),
         {"preferred": {"syn_gate": "on"}},
-        ["unless another name of this port has the address, the SYN is refused as address_not_listed: syn_gate is on"],
+        [
+            (
+                "unless another name of this port has the address, or a pattern is listed for the port, "
+                "the SYN is refused as address_not_listed: syn_gate is on"
+            )
+        ],
     ),
     (
         "an event that is not written",

@@ -1,7 +1,7 @@
 """What patterns allow is looked up when a client uses it: in the engine, its memory of names, and its allowances."""
 
 from appliance.address import Ipv4
-from appliance.command import Resolve, SetVerdict, Verdict
+from appliance.command import LookUpClient, Resolve, SetVerdict, Verdict
 from appliance.limits import Limits
 from appliance.policy.allowance import Allowance
 from appliance.policy.entry import entry_number
@@ -10,7 +10,20 @@ from appliance.policy.fqdn import Fqdn
 from appliance.policy.learnt import LearntNames
 from appliance.policy.preferences import Gating, Preferences
 from tests import hellos
-from tests.playbook import CLIENT, ELSEWHERE, NAME, REPLY, SERVER, Log, Play, allowed, answer, make_policy, refused
+from tests.playbook import (
+    CLIENT,
+    ELSEWHERE,
+    NAME,
+    REPLY,
+    SERVER,
+    STRANGER,
+    Log,
+    Play,
+    allowed,
+    answer,
+    make_policy,
+    refused,
+)
 
 PATTERN = "*.example.com"
 WILD = make_policy(names=PATTERN)
@@ -88,6 +101,13 @@ def test_new_names_are_rationed() -> None:
     assert ask(play, name(5))[0] == refused("client", "look_ups_limited")
 
 
+def test_a_client_that_is_not_known_yet_is_not_rationed() -> None:
+    """It hangs on no pattern until AWS has said who it is."""
+    play = Play(policy=WILD, answers=(), limits=FEW, client=STRANGER)
+    for number in range(5):
+        assert ask(play, name(number)) == ([] if number else [LookUpClient(STRANGER)])
+
+
 def test_what_could_not_be_looked_up_is_believed_for_a_while() -> None:
     """A client that insists costs no question; afterwards it is asked for again."""
     play = Play(policy=WILD, answers=())
@@ -126,6 +146,8 @@ def test_answers_that_nobody_may_use_are_not_kept() -> None:
 def test_names_are_forgotten_with_their_pattern() -> None:
     """One that is listed by now stays known."""
     play = Play(policy=WILD, answers=(answer(name(1), SERVER), answer(name(2), SERVER)))
+    play.engine.on_policy(make_policy((CLIENT, STRANGER), names=PATTERN), play.now)
+    assert len(play.engine._judge._learnt) == 2
     play.engine.on_policy(make_policy(names=f"{name(2)}"), play.now)
     assert len(play.engine._judge._learnt) == 0
     assert (play.engine._judge.known(name(1), play.now), play.engine._judge.known(name(2), play.now)) == (0, 1)

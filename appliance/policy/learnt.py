@@ -45,9 +45,12 @@ class LearntNames:
         """Tell whether a name was looked up in vain a moment ago."""
         return self._names.get(name, 0.0) > now
 
-    def keep(self, policy: Policy) -> list[Fqdn]:
-        """Forget what no pattern of a policy matches, and return it; a name that is listed by now is not ours."""
-        gone = [name for name in self._names if name in policy.names or not policy.patterns.matches(name)]
+    def keep(self, policy: Policy, *, is_same: bool) -> list[Fqdn]:
+        """Forget what no pattern of a policy matches, and return it; a name that is listed by now is not ours.
+
+        `is_same`: its patterns are those of before, all of which are matched.
+        """
+        gone = [name for name in self._names if name in policy.names or not (is_same or policy.patterns.matches(name))]
         for name in gone:
             del self._names[name]
         return [name for name in gone if name not in policy.names]

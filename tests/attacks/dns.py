@@ -5,6 +5,7 @@ from tests.attacks.row import Row
 
 _BOOK = "tests/test_addresses.py::test_"
 _ENGINE = "tests/test_engine.py::test_"
+_WILDCARDS = "tests/lab/test_wildcards.py::test_"
 _LEARNT = "tests/test_learnt.py::test_"
 _GATE = "tests/test_syn_gate.py::test_"
 _BOUNDS = "tests/lab/test_bounds.py::test_"
@@ -136,6 +137,8 @@ ROWS = (
         story=(
             f"{_DNS}names_that_are_not_listed_cause_no_query",
             f"{_DNS}a_flood_under_a_listed_name_causes_few_queries",
+            f"{_WILDCARDS}a_name_that_none_matches_is_refused_and_not_looked_up[a.b.wild.test]",
+            f"{_WILDCARDS}names_that_a_client_makes_up_are_rationed",
         ),
     ),
     Row(
