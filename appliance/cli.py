@@ -14,45 +14,11 @@ from typing import NoReturn
 
 from appliance import __version__
 from appliance.errors import DiscriminatError, PolicyError, SettingsError, TrialError
+from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, SUGGEST_EPILOG
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
 WORKER = "worker"  # the verb by which `run` starts its workers
-
-SOURCES = """\
-Security Groups and network interfaces are read from AWS, as the appliance reads them, or from files:
-  aws ec2 describe-security-groups    --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json
-  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json"""
-
-CHECK_EPILOG = f"""\
-{SOURCES}
-
-examples:
-  discriminat check --security-groups groups.json
-  discriminat check --security-groups groups.json --network-interfaces interfaces.json --json
-  aws ec2 describe-security-groups | discriminat check --security-groups -
-  discriminat check --vpc-id vpc-0a1b2c3d --region eu-west-1
-
-rejected, exit 1: what grants nothing, because the appliance or AWS refuses it
-  an annotation or a name that cannot be read, a rule of the wrong shape, a description with characters that
-  AWS refuses or of more than 255 of them, two rules with the same protocol, port and destination
-warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
-  a port annotated for 0.0.0.0/1 or narrower where no rule has 0.0.0.0/0 (AWS drops the rest), names listed
-  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears"""
-
-EXPLAIN_EPILOG = f"""\
-{SOURCES}
-So are the preferences of the deployment, if this machine has the settings that name their parameter:
-  aws ssm get-parameter --name DiscrimiNAT_egress > preferences.json
-
-examples:
-  discriminat explain --client 10.0.1.10 --port 443 --name api.example.com
-  discriminat explain --client 10.0.1.10 --port 443 --name api.example.com --address 203.0.113.10
-  discriminat explain --client 10.0.1.10 --port 22 --name git.example.com --protocol ssh --resolve \\
-      --security-groups groups.json --network-interfaces interfaces.json --preferences preferences.json
-
-exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
-A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
 
 
 def main() -> NoReturn:
@@ -91,6 +57,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_prove(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_suggest(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
@@ -172,6 +139,34 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--preferences-parameter", default="", metavar="NAME", help="SSM parameter (the one of the settings here)"
     )
     explain.set_defaults(run=_explain)
+
+
+def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    suggest = verbs.add_parser(
+        "suggest",
+        help="build the allowlist from what see-thru alone let pass",
+        description="Say which names to list in which Security Groups, from the flow log of a time under see-thru.",
+        epilog=SUGGEST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    suggest.add_argument("files", nargs="*", type=Path, metavar="FILE", help="flow log in JSON lines (CloudWatch)")
+    formats = ("table", "annotations", "terraform", "json")
+    suggest.add_argument("--format", choices=formats, default="table", help="what to print (table)")
+    suggest.add_argument("--html", type=Path, metavar="FILE", help="write a page for people as well")
+    suggest.add_argument("--module", default="", metavar="SOURCE", help="of the Terraform module (./modules/allowlist)")
+    suggest.add_argument("--since", default="", metavar="TIME", help="2027-01-05, 2027-01-05T09:30, or 6h (14d)")
+    suggest.add_argument("--until", default="", metavar="TIME", help="likewise, excluded (now)")
+    suggest.add_argument("--group", action="append", default=[], metavar="ID", help="only of this group; repeatable")
+    suggest.add_argument("--min-count", type=int, default=1, metavar="N", help="flows that a name needs (1)")
+    suggest.add_argument(
+        "--keep", action="append", default=[], metavar="NAME", help="parent of names to suggest anyway"
+    )
+    sources = suggest.add_argument_group("where to read from")
+    sources.add_argument("--log-group", default="discrimiNAT", metavar="NAME", help="in CloudWatch (discrimiNAT)")
+    sources.add_argument("--log-stream", default="flow", metavar="NAME", help="in it (flow)")
+    sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
+    sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="saved answer of EC2")
+    suggest.set_defaults(run=_suggest, refuse=suggest.error)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -291,6 +286,47 @@ def _explain(arguments: argparse.Namespace) -> int:
     explanation = answer(source, question, resolve=arguments.resolve, read_settings=read_settings)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from appliance import offer, page  # noqa: PLC0415
+    from appliance.policy.fqdn import Fqdn  # noqa: PLC0415
+    from appliance.sighting import GROUP  # noqa: PLC0415
+    from appliance.suggestion import suggest  # noqa: PLC0415
+    from appliance.survey import LogSource, survey  # noqa: PLC0415
+
+    for group in arguments.group:
+        if not GROUP.fullmatch(group):
+            arguments.refuse(f"--group: {group!r} is not the id of a Security Group, sg-...")
+    if arguments.min_count < 1:
+        arguments.refuse("--min-count: give a whole number of 1 or more")
+    if [*arguments.files, arguments.network_interfaces].count(Path("-")) > 1:
+        arguments.refuse("standard input can be one file only")
+    kept = [Fqdn.parse(name) for name in arguments.keep]
+    source = LogSource(
+        tuple(arguments.files),
+        arguments.log_group,
+        arguments.log_stream,
+        arguments.region,
+        arguments.network_interfaces,
+        arguments.since,
+        arguments.until,
+    )
+    usage = survey(source, tuple(arguments.group), lambda text: print(f"discriminat: {text}", file=sys.stderr))
+    suggestion = suggest(usage, min_count=arguments.min_count, kept=kept)
+    module = arguments.module or offer.SOURCE
+    if arguments.html:
+        page.write_page(arguments.html, page.render_page(suggestion, module))
+    match arguments.format:
+        case "json":
+            _print(offer.offer_document(suggestion))
+        case "terraform":
+            _print(offer.render_terraform(suggestion, module))
+        case "annotations":
+            _print(offer.render_annotations(suggestion))
+        case _:
+            _print(offer.render_table(suggestion))
+    return 0
 
 
 def _version(arguments: argparse.Namespace) -> int:

@@ -34,8 +34,23 @@ ENGINE_PARTS = {
     "standing",
     "waiting",
 }
-# Of `check` and `explain`.
-ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
+# Of `check`, `explain` and `suggest`.
+ADVICE_PARTS = {
+    "account",
+    "explanation",
+    "lint",
+    "near_miss",
+    "offer",
+    "packing",
+    "period",
+    "preferred",
+    "question",
+    "report",
+    "sighting",
+    "suggestion",
+    "suspicion",
+    "usage",
+}
 APP_PARTS = {
     "about",
     "chronicle",
@@ -70,8 +85,12 @@ MAY_IMPORT = {
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
     # Composition root of `check` and `explain`, as `app` is of `run`.
     "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
+    "page": {"policy"} | ADVICE_PARTS,
+    "survey": {"edge", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
+    "manual": set(),
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "sources", "settings", "trial", "worker"} | ADVICE_PARTS,
+    "cli": {"about", "app", "edge", "manual", "page", "policy", "settings", "sources", "survey", "trial", "worker"}
+    | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 
