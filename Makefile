@@ -126,6 +126,15 @@ image-test-arm64: setup ## the same for the arm64 image, emulated: it boots and 
 image-twice: setup ## bake the image a second time, as Packer's builder does, and compare every bit
 	@$(PYTHON) -m tests.image.twice $(ARGS)
 
+# How long each harness runs, in seconds; how many run at a time; which, of those in tests/fuzz/harnesses.
+SECONDS := 60
+JOBS := 1
+HARNESS :=
+
+.PHONY: fuzz
+fuzz: setup ## fuzz parsers, engine and annotations for SECONDS=60 each; HARNESS="ssh http" for some, JOBS=2 at a time
+	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS) --jobs $(JOBS) $(HARNESS)
+
 .PHONY: clean
 clean: ## remove what make made; system packages stay
 	@rm -rf $(VENV) $(CHECKOV) build .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

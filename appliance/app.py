@@ -37,6 +37,8 @@ from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
 from appliance.proving import Proof
+from appliance.pruner import Pruner
+from appliance.revoker import Revoker
 from appliance.settings import Settings
 from appliance.vitals import Vitals
 
@@ -105,38 +107,38 @@ class Supervisor:
         for failed in system.apply_kernel_settings(system.memory_octets()):
             log.warning("kernel setting left alone: %s", failed)
         self._identity = identity = await self._identify()
-        await self._dataplane.load(self._settings, identity.vpc_networks)
+        settings, instance = self._settings, identity.instance_id
+        await self._dataplane.load(settings, identity.vpc_networks)
         config = self._dataplane.config
-        region = self._settings.aws_region or identity.region
-        self._chronicle = Chronicle(self._settings, instance=identity.instance_id, region=region)
-        self._tell(
-            "appliance", "started", f"{about.program()}, {config.queues} queues through {self._dataplane.variant}"
-        )
-        self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
+        region = settings.aws_region or identity.region
+        self._chronicle = Chronicle(settings, instance=instance, region=region)
+        queues = f"{config.queues} queues through {self._dataplane.variant}"
+        self._tell("appliance", "started", f"{about.program()}, {queues}")
+        self._revoker = Revoker(settings, self._chronicle, self._tell, instance=instance)
+        pruner = Pruner(settings, self._chronicle, self._dataplane, self._tell, instance=instance)
+        self._discovery = ec2.Discovery(ec2.connect(region), settings.aws_vpc_id or identity.vpc_id)
         self._resolver = Resolver(
-            self._settings.names_nameservers,
-            self._settings.names_port,
+            settings.names_nameservers,
+            settings.names_port,
             on_answer=self._on_answer,
-            limits=ResolverLimits(rate=self._settings.names_rate),
+            limits=ResolverLimits(rate=settings.names_rate),
         )
-        name = self._settings.preferences_parameter
+        name = settings.preferences_parameter
         parameter = ssm.Parameter(ssm.connect(region), name) if name else None
-        self._preferences = PreferenceReader(
-            self._settings, parameter, put_in_force=self._prefer, tell=self._tell_changes
-        )
+        self._preferences = PreferenceReader(settings, parameter, put_in_force=self._prefer, tell=self._tell_changes)
         self._crew = Crew(
-            configurations(self._settings, config, identity.instance_id),
+            configurations(settings, config, instance),
             on_start=self._on_worker_start,
             on_message=self._on_worker_message,
             on_death=self._on_worker_death,
         )
         self._crew.start()
         work = [self._poll(), self._ask(), self._watch(), self._count()]
-        work += [self._proof.seek(config), self._preferences.follow()]
-        if self._settings.aws_auto_scaling_group:
+        work += [self._proof.seek(config), self._preferences.follow(), pruner.follow()]
+        if settings.aws_auto_scaling_group:
             client = autoscaling.connect(region)
-            group = autoscaling.Group(client, self._settings.aws_auto_scaling_group, identity.instance_id)
-            work.append(Membership(group, self._settings, is_well=lambda: self.is_well, tell=self._tell).keep())
+            group = autoscaling.Group(client, settings.aws_auto_scaling_group, instance)
+            work.append(Membership(group, settings, is_well=lambda: self.is_well, tell=self._tell).keep())
         await asyncio.gather(*work)
 
     async def _identify(self) -> Identity:
@@ -193,8 +195,7 @@ class Supervisor:
                     continue  # and what was read is old by now
                 async with self._applying:
                     await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
-            spent = time.monotonic() - began
-            interval = self._settings.policy_poll_interval
+            interval, spent = self._settings.policy_poll_interval, time.monotonic() - began
             wait = max(interval, POLL_SHARE * spent)
             if failures:
                 wait = min(interval * 2 ** min(failures, BACKOFF_MOST), RETRY_MOST)
@@ -222,8 +223,8 @@ class Supervisor:
             self._tell("appliance", "ready", "the policy is in force")
 
     async def _announce(self, policy: Policy, changes: Iterable[Change]) -> None:
-        """Tell of a policy once it is in force at every worker; a stuck one must not hold up anything else."""
-        await self._crew.wait_obeyed()
+        """Tell of a policy once it is in force everywhere; a worker that is stuck must not hold up anything else."""
+        await self._end_flows()
         reason = f"{len(policy.clients)} clients, {len(policy.names)} names, {len(policy.rejections)} rejections"
         self._tell("policy", "accepted", reason, policy.digest)
         self._tell_changes(changes, policy.digest)
@@ -233,7 +234,12 @@ class Supervisor:
         self._crew.broadcast(NewPreferences(preferences))
         async with self._applying:
             await self._open()
+        await self._end_flows()
+
+    async def _end_flows(self) -> None:
+        """End the open flows that are not allowed any more, once no worker opens more of them."""
         await self._crew.wait_obeyed()
+        await self._revoker.sweep(self._policy, self._preferences.current, self._today)
 
     async def _open(self) -> None:
         await self._dataplane.open(self._policy, self._today, self._preferences.current)
@@ -313,17 +319,16 @@ class Supervisor:
             self._crew.kill_silent(time.monotonic())
             if self._applying.locked():  # it may be waiting for a worker that is stuck
                 continue
-            if self._today != system.utc_today():
+            if self._today != system.utc_today() or self._revoker.is_behind:
                 self._today = system.utc_today()
                 async with self._applying:
                     await self._open()
+                self._spawn(self._end_flows())
             async with self._applying:
                 counted = await self._dataplane.counters()
             if counted is None:
                 continue
-            counted["queue_full"] = sum(system.queue_drops().values())
-            counted["suppressed"] = sum(one.suppressed for one in self._crew.statistics)
-            counted["events_lost"] = sum(one.events_lost for one in self._crew.statistics)
+            counted |= {"queue_full": sum(system.queue_drops().values()), **self._crew.losses}
             for reason in counted_since(self._counted, counted):
                 self._tell("error", "dropped", reason)
             self._counted = counted
@@ -341,7 +346,7 @@ class Supervisor:
         if hasattr(self, "_preferences"):
             report["preferences"] = self._preferences.report()
         if self._ready:
-            report["instance"] = self._identity.instance_id
+            report |= {"instance": self._identity.instance_id, "flows_ended": self._revoker.ended}
             report |= self._vitals().document()
         return is_well, report
 

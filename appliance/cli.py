@@ -1,7 +1,7 @@
 """The command `discriminat`: verbs, arguments and exit codes, nothing else.
 
 Standard output carries what was asked for; everything else goes to standard error, as
-`discriminat: error: …` and `discriminat: hint: …`. Exit codes: 0 fine, 1 refused or failed, 2 usage.
+`discriminat: error: …` and `discriminat: hint: …`. Exit codes: 0 fine, 1 refused or failed, 2 usage, 3 not judged.
 """
 
 import argparse
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
-from appliance.errors import DiscriminatError, PolicyError, SettingsError, TrialError
-from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, SUGGEST_EPILOG
+from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
+from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG, SUGGEST_EPILOG
+from appliance.order import Order, add_arguments
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -31,7 +32,9 @@ def main() -> NoReturn:
         sys.stderr.write(f"discriminat: error: {fault.message}\n")
         if fault.hint:
             sys.stderr.write(f"discriminat: hint: {fault.hint}\n")
-        status = 2 if isinstance(fault, PolicyError) else 1  # only an argument can be one here
+        status = 3 if isinstance(fault, BaselineError) else 1
+        if isinstance(fault, PolicyError):  # only an argument can be one here
+            status = 2
     except BrokenPipeError:  # the reader has seen enough; what is still in the buffer must not complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
@@ -48,7 +51,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
         prog="discriminat",
         description="An egress firewall for AWS VPCs, and their NAT. The allowlist is written into the descriptions"
         " of the workloads' own Security Group rules, as in discriminat:tls:api.example.com",
-        epilog="discriminat VERB --help says more. Exit codes: 0 fine, 1 refused or failed, 2 usage.",
+        epilog="discriminat VERB --help says more. Exit codes: 0 fine, 1 refused or failed, 2 usage, 3 not judged.",
     )
     parser.add_argument("--version", action="version", version=f"discriminat {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -57,6 +60,8 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_prove(verbs)
     _add_check(verbs)
     _add_explain(verbs)
+    _add_replay(verbs)
+    _add_selftest(verbs)
     _add_suggest(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
@@ -141,6 +146,47 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.set_defaults(run=_explain)
 
 
+def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    selftest = verbs.add_parser(
+        "selftest",
+        help="from a workload: try the harmless attacks of the catalogue, and print what was stopped",
+        description="From a workload, through the appliance: try the harmless part of the catalogue of attacks (the\n"
+        "table in SECURITY.md) against a host that is listed for it, and print what was stopped, row by row.",
+        epilog=SELFTEST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    selftest.add_argument("host", metavar="HOST[:PORT]", help="a host listed for TLS in this workload's groups (443)")
+    selftest.add_argument("--other", metavar="HOST[:PORT]", help="a TLS host elsewhere, to send the listed name to")
+    selftest.add_argument("--ssh", metavar="HOST[:PORT]", help="a host listed for SSH in this workload's groups (22)")
+    selftest.add_argument(
+        "--here", action="store_true", help="on the box: through a ruleset and an engine in a network of their own"
+    )
+    selftest.add_argument("--list", action="store_true", help="print what would be tried, and send nothing")
+    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
+    selftest.set_defaults(run=_selftest)
+
+
+def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    replay = verbs.add_parser(
+        "replay",
+        help="say what captured packets hold, and what would become of their flows",
+        description="Play captured packets through the engine, and print the flow log that the appliance would write.",
+        epilog=REPLAY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    replay.add_argument(
+        "captures", nargs="+", type=Path, metavar="CAPTURE", help="pcap or pcapng file; - is standard input"
+    )
+    policy = replay.add_argument_group("policy")
+    policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
+    policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
+    names = policy.add_mutually_exclusive_group()
+    names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
+    names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")
+    replay.set_defaults(run=_replay, refuse=replay.error)
+
+
 def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     suggest = verbs.add_parser(
         "suggest",
@@ -149,24 +195,8 @@ def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         epilog=SUGGEST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    suggest.add_argument("files", nargs="*", type=Path, metavar="FILE", help="flow log in JSON lines (CloudWatch)")
-    formats = ("table", "annotations", "terraform", "json")
-    suggest.add_argument("--format", choices=formats, default="table", help="what to print (table)")
-    suggest.add_argument("--html", type=Path, metavar="FILE", help="write a page for people as well")
-    suggest.add_argument("--module", default="", metavar="SOURCE", help="of the Terraform module (./modules/allowlist)")
-    suggest.add_argument("--since", default="", metavar="TIME", help="2027-01-05, 2027-01-05T09:30, or 6h (14d)")
-    suggest.add_argument("--until", default="", metavar="TIME", help="likewise, excluded (now)")
-    suggest.add_argument("--group", action="append", default=[], metavar="ID", help="only of this group; repeatable")
-    suggest.add_argument("--min-count", type=int, default=1, metavar="N", help="flows that a name needs (1)")
-    suggest.add_argument(
-        "--keep", action="append", default=[], metavar="NAME", help="parent of names to suggest anyway"
-    )
-    sources = suggest.add_argument_group("where to read from")
-    sources.add_argument("--log-group", default="discrimiNAT", metavar="NAME", help="in CloudWatch (discrimiNAT)")
-    sources.add_argument("--log-stream", default="flow", metavar="NAME", help="in it (flow)")
-    sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
-    sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="saved answer of EC2")
-    suggest.set_defaults(run=_suggest, refuse=suggest.error)
+    add_arguments(suggest)
+    suggest.set_defaults(run=_suggest)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -288,44 +318,54 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0 if explanation.passes else 1
 
 
-def _suggest(arguments: argparse.Namespace) -> int:
-    from appliance import offer, page  # noqa: PLC0415
-    from appliance.policy.fqdn import Fqdn  # noqa: PLC0415
-    from appliance.sighting import GROUP  # noqa: PLC0415
-    from appliance.suggestion import suggest  # noqa: PLC0415
-    from appliance.survey import LogSource, survey  # noqa: PLC0415
+def _selftest(arguments: argparse.Namespace) -> int:
+    from appliance.probing import run_selftest  # noqa: PLC0415
+    from appliance.selftest.findings import render_findings, render_rows  # noqa: PLC0415
+    from appliance.selftest.rows import ROWS  # noqa: PLC0415
+    from appliance.selftest.target import SSH_PORT, Target, Targets  # noqa: PLC0415
 
-    for group in arguments.group:
-        if not GROUP.fullmatch(group):
-            arguments.refuse(f"--group: {group!r} is not the id of a Security Group, sg-...")
-    if arguments.min_count < 1:
-        arguments.refuse("--min-count: give a whole number of 1 or more")
-    if [*arguments.files, arguments.network_interfaces].count(Path("-")) > 1:
-        arguments.refuse("standard input can be one file only")
-    kept = [Fqdn.parse(name) for name in arguments.keep]
-    source = LogSource(
-        tuple(arguments.files),
-        arguments.log_group,
-        arguments.log_stream,
-        arguments.region,
-        arguments.network_interfaces,
-        arguments.since,
-        arguments.until,
+    targets = Targets(
+        Target.parse(arguments.host),
+        Target.parse(arguments.other) if arguments.other else None,
+        Target.parse(arguments.ssh, SSH_PORT) if arguments.ssh else None,
     )
-    usage = survey(source, tuple(arguments.group), lambda text: print(f"discriminat: {text}", file=sys.stderr))
-    suggestion = suggest(usage, min_count=arguments.min_count, kept=kept)
-    module = arguments.module or offer.SOURCE
-    if arguments.html:
-        page.write_page(arguments.html, page.render_page(suggestion, module))
-    match arguments.format:
-        case "json":
-            _print(offer.offer_document(suggestion))
-        case "terraform":
-            _print(offer.render_terraform(suggestion, module))
-        case "annotations":
-            _print(offer.render_annotations(suggestion))
-        case _:
-            _print(offer.render_table(suggestion))
+    if arguments.list:
+        _print(render_rows(ROWS))
+        return 0
+    run = run_selftest
+    if arguments.here:
+        from appliance.enclosed import run_enclosed as run  # noqa: PLC0415
+    sys.stderr.write(f"discriminat: {len(ROWS)} rows, hellos only, towards {targets}; this takes about 20 s\n")
+    findings = run(targets)
+    _print(findings.document() if arguments.json else render_findings(findings))
+    return findings.status
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from appliance.directory import Directory  # noqa: PLC0415
+    from appliance.policy.inventory import Inventory  # noqa: PLC0415
+    from appliance.replay import replay  # noqa: PLC0415
+
+    _refuse_sources(arguments)
+    if arguments.security_groups and not arguments.network_interfaces:
+        arguments.refuse("--security-groups needs --network-interfaces, to know which of them a client wears")
+    inventory, directory = Inventory((), ()), Directory({}, trusting=arguments.trust_names)
+    if arguments.security_groups or arguments.addresses:
+        from appliance.sources import Source, saved_addresses, saved_inventory  # noqa: PLC0415
+
+        if arguments.addresses:
+            directory = Directory(saved_addresses(arguments.addresses), trusting=False)
+        if arguments.security_groups:
+            files = arguments.security_groups, arguments.network_interfaces
+            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
+    replay(arguments.captures, inventory, directory, sys.stdout.buffer)
+    return 0
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from appliance.survey import fulfil  # noqa: PLC0415
+
+    _print(fulfil(Order.read(arguments), lambda text: sys.stderr.write(f"discriminat: {text}\n")))
     return 0
 
 
@@ -340,7 +380,9 @@ def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
-    files = arguments.network_interfaces, arguments.security_groups, arguments.preferences
+    given = vars(arguments)
+    files = [given.get(name) for name in ("network_interfaces", "security_groups", "preferences", "addresses")]
+    files += given.get("captures", ())
     if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 

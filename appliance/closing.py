@@ -10,9 +10,10 @@ from appliance.event import add_request
 from appliance.flow import Flow, FlowTable, State, offset_of
 from appliance.holding import Holding, resets
 from appliance.inspection import Greeting
-from appliance.judge import no
+from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.policy.decision import Decision
+from appliance.policy.entry import SEEN_THRU, EntryNumbers
 from appliance.reason import Reason
 from appliance.standing import Standing
 from appliance.waiting import Waiting
@@ -23,21 +24,32 @@ from appliance.wire.sniff import sniff
 class Closing:
     """Ends flows: tells the log and both ends, and gives up what is held."""
 
-    __slots__ = ("_flows", "_holding", "_limits", "_standing", "_waiting")
+    __slots__ = ("_entries", "_flows", "_holding", "_judge", "_limits", "_standing", "_waiting")
 
-    def __init__(
-        self, standing: Standing, flows: FlowTable, holding: Holding, waiting: Waiting, limits: Limits
+    def __init__(  # noqa: PLR0917 -- the parts of the engine
+        self, standing: Standing, judge: Judge, flows: FlowTable, holding: Holding, waiting: Waiting, limits: Limits
     ) -> None:
         self._standing = standing
+        self._judge = judge
+        self._entries = EntryNumbers()
         self._flows = flows
         self._holding = holding
         self._waiting = waiting
         self._limits = limits
 
     def allow(self, flow: Flow, greeting: Greeting, now: float, out: list[Command]) -> None:
-        """Open the flow for good: both sides agree."""
+        """Open the flow for good, both sides agree: unless its rule went while the server's reply was awaited (X1)."""
+        if flow.hello is None or flow.ruling is None:
+            return
+        if flow.judged_by is not self._standing.policy:
+            decision = self._judge.decide(flow, now)
+            if not decision.allow:
+                self.deny(flow, "client", decision, now, out)
+                return
+            flow.ruling = decision
         out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting.version))
-        self._finish(flow, State.ALLOWED, now, out)
+        entry = self._entries.of(flow.hello.protocol, flow.ruling.name, flow.key[3])
+        self._finish(flow, State.ALLOWED, now, out, entry)
 
     def deny(
         self, flow: Flow, side: str, decision: Decision, now: float, out: list[Command], *, version: str = ""
@@ -97,10 +109,10 @@ class Closing:
             protocol = "ssh" if flow.server is not None and flow.server.contiguous.startswith(b"SSH-") else "unknown"
         return self._standing.event("server", flow.key, decision, protocol=protocol, version=version)
 
-    def _finish(self, flow: Flow, state: State, now: float, out: list[Command]) -> None:
+    def _finish(self, flow: Flow, state: State, now: float, out: list[Command], entry: int = SEEN_THRU) -> None:
         """Give up what is held; remember the flow for the packets of it that are queued already."""
         marked = bool(flow.held) or state is State.DENIED
-        self._holding.release(flow, Verdict.ALLOW if state is State.ALLOWED else Verdict.DROP, out)
+        self._holding.release(flow, Verdict.ALLOW if state is State.ALLOWED else Verdict.DROP, out, entry)
         self._waiting.forget(flow)
         self._flows.settle(flow, state)
         if marked:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from appliance.address import Ipv4
+from appliance.policy.entry import SEEN_THRU
 from appliance.policy.fqdn import Fqdn
 
 
@@ -25,11 +26,13 @@ class Verdict(enum.Enum):
 class SetVerdict(NamedTuple):
     """Decide the packet that the queue numbered `packet_id`. Given exactly once per packet.
 
+    `entry`: of ALLOW, the number of the listed entry that allows the flow (`policy.entry`).
     A tuple, as is `Emit`, because two of each are made for every flow.
     """
 
     packet_id: int
     verdict: Verdict
+    entry: int = SEEN_THRU
 
 
 @dataclass(frozen=True, slots=True)

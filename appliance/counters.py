@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 TEXT = {
+    "opening_over_limit": "new flows were dropped: their clients open more than one client may",
     "gate_over_limit": "first packets were refused without a log line: over the limit per client",
     "stray": "packets were no part of a flow that was seen from its start, and were answered with a reset",
     "not_from_client": "packets of new flows came from elsewhere than the client networks, and were dropped",

@@ -129,6 +129,14 @@ class Crew:
         """The last report of each worker."""
         return [member.statistics for member in self._members]
 
+    @property
+    def losses(self) -> dict[str, int]:
+        """Events that were not written, over all workers: too many of one kind, or too slow a reader."""
+        return {
+            "suppressed": sum(member.statistics.suppressed for member in self._members),
+            "events_lost": sum(member.statistics.events_lost for member in self._members),
+        }
+
     def broadcast(self, message: object) -> None:
         """Send to every worker that runs; one that starts later is told by `on_start`."""
         for member in self._members:

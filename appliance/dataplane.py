@@ -15,7 +15,7 @@ from appliance.address import Network
 from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
 from appliance.errors import KernelError
 from appliance.policy.policy import EMPTY_POLICY, Policy, later
-from appliance.policy.preferences import DEFAULTS, Preferences
+from appliance.policy.preferences import DEFAULTS, Gating, Preferences
 from appliance.settings import Settings
 
 WITHOUT_NFT_QUEUE = "iptables NFQUEUE rules: this kernel has no nft queue statement"
@@ -35,6 +35,11 @@ class Dataplane:
         self._policy: Policy = EMPTY_POLICY
         self._today = date.min
         self._preferences = DEFAULTS
+
+    @property
+    def in_force(self) -> tuple[Policy, date, Preferences]:
+        """What was opened last."""
+        return self._policy, self._today, self._preferences
 
     @property
     def variant(self) -> str:
@@ -68,6 +73,7 @@ class Dataplane:
             clients=tuple(dict.fromkeys((*vpc_networks, *extra))),
             queues=settings.engine_workers or min(len(os.sched_getaffinity(0)), QUEUES_MAX),
             first_queue=settings.engine_first_queue,
+            openings_per_second=settings.engine_client_rate,
             health_port=settings.health_port,
             health_clients=tuple(map(Network.parse, settings.health_clients)),
         )
@@ -82,7 +88,8 @@ class Dataplane:
         see_thru = [address for address, grant in grants if grant is not None and grant.active(today)]
         networks = tuple(dict.fromkeys((*self.config.clients, *preferences.clients)))
         try:
-            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks)
+            gated = preferences.syn_gate is Gating.ON
+            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks, syn_gate=gated)
         except KernelError as fault:
             self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
 

@@ -16,7 +16,6 @@ Rules that hold throughout:
 - Nothing here reads a clock, a file or a socket, and every table has a bound.
 """
 
-import enum
 from datetime import date
 
 from appliance.address import Ipv4
@@ -30,10 +29,11 @@ from appliance.inspection import Hello, Inspector
 from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.oddity import NOT_DATA, fault_of_segment, verdict_on_probe
+from appliance.origin import Origin
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
-from appliance.policy.preferences import Ech, Preferences
+from appliance.policy.preferences import Ech, Gating, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
@@ -44,14 +44,6 @@ from appliance.wire.stream import Stream
 # A TCP sends ten segments before it wants an acknowledgement (RFC 6928). A client that dribbles its
 # hello would wait for ever if more than these were held.
 DRIBBLE_SEGMENTS = 8
-
-
-class Origin(enum.Enum):
-    """Why the kernel queued a packet."""
-
-    CLIENT = "client"  # a segment with payload, client to server, of an undecided flow
-    SERVER = "server"  # the same, server to client
-    GATE = "gate"  # no rule of the kernel's lets it pass
 
 
 class Engine:
@@ -68,12 +60,12 @@ class Engine:
         self._limits = limits or Limits()
         self._inspector = Inspector(allow_ech=False)
         self._standing = Standing(instance, today)
-        self._gate = Gate(self._standing, self._limits)
         self._judge = Judge(self._standing, grace)
+        self._gate = Gate(self._standing, self._judge, self._limits)
         self._flows = FlowTable(self._limits)
         self._holding = Holding(self._limits)
         self._waiting = Waiting(self._limits)
-        self._closing = Closing(self._standing, self._flows, self._holding, self._waiting, self._limits)
+        self._closing = Closing(self._standing, self._judge, self._flows, self._holding, self._waiting, self._limits)
 
     @property
     def flows(self) -> int:
@@ -110,7 +102,7 @@ class Engine:
             key = (packet.destination, packet.destination_port, packet.source, packet.source_port)
             sequence = packet.acknowledgement
         else:
-            return self._gate.on_packet(packet_id, packet, now)
+            return self._gate.on_packet(packet_id, packet, now, in_excess=origin is Origin.EXCESS)
         out: list[Command] = []
         flow = self._flows.get(key)
         base = base_of(sequence, isn)
@@ -129,9 +121,9 @@ class Engine:
             out.append(SetVerdict(packet_id, verdict))
         elif origin is Origin.CLIENT:
             offset = offset_of(packet.sequence, flow.base)
-            # What reaches beyond the octets that are kept is not inspected whole, wherever it begins: it waits (T4).
-            is_kept = offset + len(packet.payload) <= self._limits.stream_octets
-            place = offset if is_kept else self._limits.stream_octets
+            # What reaches beyond what is kept is not inspected to its end: it may not go on before the flow is open.
+            kept = self._limits.stream_octets
+            place = offset if offset + len(packet.payload) <= kept else kept
             if self._hold(flow, packet_id, packet, place, now, out):
                 self._on_client_segment(flow, packet, offset, now, out)
         elif self._hold(flow, packet_id, packet, FROM_SERVER, now, out):
@@ -153,6 +145,7 @@ class Engine:
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
         self._standing.grant = preferences.grant
+        self._gate.syns.is_on = preferences.syn_gate is Gating.ON
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 
     def on_client(self, client: Ipv4, now: float) -> list[Command]:
@@ -166,7 +159,7 @@ class Engine:
     def on_answer(self, answer: Answer, now: float) -> list[Command]:
         """Learn what DNS says of a name; flows that wait for it go on."""
         news = self._judge.book.learn(answer, now)
-        out: list[Command] = []
+        out = self._gate.on_answer(answer.name, now)
         for flow in self._waiting.answered_name(answer.name):
             decision = self._judge.decide(flow, now)
             if decision.reason in AWAITABLE and flow.waiting_for:
@@ -297,7 +290,7 @@ class Engine:
         if flow.state is State.WAITING:
             self._waiting.forget(flow)
         out.append(self._standing.event("client", flow.key, decision, protocol=hello.protocol, version=hello.version))
-        flow.ruling = decision
+        flow.ruling, flow.judged_by = decision, self._standing.policy
         flow.hello_end = hello.end
         if flow.greeting is not None:
             self._closing.allow(flow, flow.greeting, now, out)

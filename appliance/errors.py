@@ -2,7 +2,8 @@
 
     DiscriminatError            base; carries a message and, where there is one, a hint
     ├── Malformed               octets from the network that no honest peer sends
-    ├── PacketError             an IP packet that cannot be inspected
+    │   ├── PacketError         an IP packet that cannot be inspected
+    │   └── CaptureError        a file of captured packets that cannot be read, or not to its end
     ├── PolicyError             a text written by a user that cannot be policy
     │   ├── InvalidName         not a domain name
     │   └── InvalidAddress      not an IPv4 address or network
@@ -10,7 +11,8 @@
     ├── InputError              a file, or what stands in for it, that cannot be used
     ├── AwsError                AWS did not answer, or not as documented
     ├── KernelError             the kernel refused a ruleset, a queue or a socket
-    └── TrialError              the data plane let pass or refused what it should not have
+    ├── TrialError              the data plane let pass or refused what it should not have
+    └── BaselineError           a self-test has nothing to compare with
 
 This module imports nothing. The core raises; only `cli.py` prints and exits.
 """
@@ -39,6 +41,14 @@ class Malformed(DiscriminatError):
 
 class PacketError(Malformed):
     """An IP packet that cannot be inspected. The caller drops it."""
+
+
+class CaptureError(Malformed):
+    """A file of captured packets that is of an unknown form, cut or damaged. What stands before that is good."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class PolicyError(DiscriminatError):
@@ -71,3 +81,7 @@ class KernelError(DiscriminatError):
 
 class TrialError(DiscriminatError):
     """The data plane did not do with a flow what policy says. The caller stays closed."""
+
+
+class BaselineError(DiscriminatError):
+    """No honest connection works, so that a self-test cannot tell what is stopped. Nothing is judged."""

@@ -83,6 +83,13 @@ def flow_event(
     return event
 
 
+def name_ends(event: Event, source: str, destination: str) -> None:
+    """Put addresses into a flow event that are not IPv4's."""
+    if event["dhost"] == event["dst"]:
+        event["dhost"] = destination
+    event["src"], event["dst"] = source, destination
+
+
 def add_request(event: Event, method: str, path: str, user_agent: str) -> None:
     """Add to a flow event what a plaintext HTTP request says of itself."""
     event["http_method"] = method

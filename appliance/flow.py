@@ -5,12 +5,14 @@ kernel's conntrack mark speaks for it. Nothing here reads the clock: `now` is mo
 """
 
 import enum
+from collections import OrderedDict
 
 from appliance.address import Ipv4
 from appliance.inspection import Greeting, Hello
 from appliance.limits import Limits
 from appliance.policy.decision import Decision
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.policy import Policy
 from appliance.standing import FlowKey
 from appliance.wire.stream import Stream
 
@@ -42,6 +44,7 @@ class Flow:
         "held",
         "hello",
         "hello_end",
+        "judged_by",
         "key",
         "look_ups",
         "released",
@@ -65,6 +68,7 @@ class Flow:
         self.released = 0  # octets of the client's direction that went on to the server
         self.hello: Hello | None = None
         self.ruling: Decision | None = None  # what policy said of the hello, once it was allowed
+        self.judged_by: Policy | None = None  # what said so
         self.hello_end = 0  # octets of the client's direction that were inspected as hello
         self.server: Stream | None = None
         self.server_base = 0  # sequence number of the server's first octet
@@ -105,7 +109,8 @@ class FlowTable:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._flows: dict[FlowKey, Flow] = {}
+        # The first of a plain dictionary is slow to find where many before it were deleted: when the table is full.
+        self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._undecided: dict[Ipv4, int] = {}
         # A wheel: flows by the slot of time in which they expire. A flow is in one slot at most, so
         # that a timer nobody waits for any more keeps no flow in memory.

@@ -6,6 +6,7 @@ Everything here is pure; a held packet is known by the queue's number for it.
 from appliance.command import Command, SendReset, SetVerdict, Verdict
 from appliance.flow import SEQUENCE_SPACE, Flow
 from appliance.limits import Limits
+from appliance.policy.entry import SEEN_THRU
 
 # The place of a server's packet. That of a client's is the offset of its first octet, which is far less.
 FROM_SERVER = 1 << 40
@@ -39,10 +40,10 @@ class Holding:
         self.held += 1
         return True
 
-    def release(self, flow: Flow, verdict: Verdict, out: list[Command]) -> None:
+    def release(self, flow: Flow, verdict: Verdict, out: list[Command], entry: int = SEEN_THRU) -> None:
         """Give every packet of a flow the same verdict."""
         for packet_id, _ in flow.held:
-            out.append(SetVerdict(packet_id, verdict))
+            out.append(SetVerdict(packet_id, verdict, entry))
         self._keep(flow, [])
 
     def pass_client(self, flow: Flow, end: int, out: list[Command]) -> None:

@@ -4,9 +4,10 @@ Nothing here is kept about a flow; a decision may be asked for again after every
 here is pure.
 """
 
+from appliance.address import Ipv4
 from appliance.flow import Flow
 from appliance.policy.addresses import AddressBook
-from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, may_reach
+from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
 from appliance.policy.policy import PortRules
 from appliance.reason import Reason
 from appliance.standing import Standing
@@ -45,7 +46,7 @@ class Judge:
             return no(hello.refusal, name=hello.name, detail=hello.detail)
         if hello.protocol == "ssh":
             return decide_ssh(rules, server, self.book, now)
-        if flow.server is not None:  # nothing it said acknowledges the hello (P3)
+        if flow.server is not None and flow.ruling is None:  # nothing it said acknowledges the hello (P3)
             return no(Reason.SERVER_FIRST, name=hello.name)
         if hello.fqdn is None:
             return no(Reason.NAME_NOT_LISTED, name=hello.name, detail="it is not a name that could be listed")
@@ -59,6 +60,10 @@ class Judge:
         protocol = sniff(flow.client.contiguous)
         listed = rules.tls if protocol == "tls" else rules.ssh if protocol == "ssh" else None
         return bool(listed) and may_reach(rules, flow.key[2], self.book, now)
+
+    def refuse_syn(self, rules: PortRules, destination: Ipv4, now: float) -> Decision | None:
+        """Return why not even a SYN may go to a destination, or None if a listed name has its address."""
+        return None if may_reach(rules, destination, self.book, now) else deny_syn(rules, destination)
 
 
 def no(reason: Reason, *, name: str = "", detail: str = "") -> Decision:

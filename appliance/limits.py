@@ -20,6 +20,7 @@ class Limits:
     look_ups_per_flow: int = 3  # fresh look-ups while answers keep changing
     names_per_look_up: int = 64  # SSH has no name in it: so many listed ones are asked at once
     held_per_client: int = 16  # packets of a client that AWS is asked about
+    held_syns_per_client: int = 256  # SYNs of a client whose destination is looked up
     unknown_clients: int = 4096  # addresses that are neither known nor asked about again
     unknown_client_memory: float = 5.0  # seconds for AWS to answer, and before it is asked again
     gate_events: int = 50  # log lines per tick about packets that belong to no flow

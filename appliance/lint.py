@@ -18,6 +18,7 @@ from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
 from appliance.policy.policy import compile_policy
 from appliance.policy.reach import reach_of
+from appliance.policy.resolvers import is_public_resolver
 from appliance.policy.shape import object_to
 from appliance.report import Check, Finding, Report
 
@@ -72,6 +73,7 @@ def lint(inventory: Inventory, today: date, *, with_interfaces: bool) -> Report:
         found += _duplicates(group, described)
         found += _narrow(group, listings)
         found += _repeated(listings)
+        found += _resolvers(listings)
         found += _repeated_see_thru(described, today)
         if with_interfaces and group.id not in worn:
             hint = "attach it to the interfaces it was written for; so far it does nothing"
@@ -163,6 +165,16 @@ def _repeated(listings: Iterable[_Listing]) -> Iterator[_Found]:
             if listing.network is not None:
                 hint += f": as it is, {listing.network} narrows nothing"
             yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, hint)
+
+
+def _resolvers(listings: Iterable[_Listing]) -> Iterator[_Found]:
+    """Yield the rules that list a public resolver for TLS."""
+    for listing in listings:
+        resolvers = [name for name in listing.allow.names if is_public_resolver(name)]
+        if resolvers and listing.allow.protocol is Protocol.TLS:
+            message = f"{_some(resolvers)} answers anybody's questions over TLS"
+            hint = "data can leave in questions to it, past the VPC's resolver: remove it unless that is meant"
+            yield Check.RESOLVER_LISTED, listing.egress.reference, _on(listing, message, hint)
 
 
 def _lies_in(inner: Network | None, outer: Network | None) -> bool:

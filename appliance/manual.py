@@ -1,4 +1,4 @@
-"""The manual: what `discriminat VERB --help` says below its options."""
+"""What `discriminat VERB --help` says beside the arguments. Everything here is text."""
 
 SOURCES = """\
 Security Groups and network interfaces are read from AWS, as the appliance reads them, or from files:
@@ -35,6 +35,44 @@ examples:
 exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
 A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
 
+SELFTEST_EPILOG = """\
+It needs nothing but Python. Run it from a folder that holds the package, as python3 -m appliance selftest HOST;
+as root it tries a few rows more. Nothing but hellos is sent, one after the other, fifty connections in all, to
+the hosts that are named here and to no other. The flow log has a line with the code for each that was stopped,
+unless a Security Group or the kernel did it.
+
+examples:
+  discriminat selftest api.example.com
+  discriminat selftest api.example.com:8443 --ssh git.example.com --other www.example.org
+  discriminat selftest api.example.com --list
+  sudo discriminat selftest api.example.com --here
+
+On the box, --here does it with the ruleset and the engine that are installed, in network namespaces of their own, as
+`prove` does, and carries what they let through on to the host. It touches nothing that is in force, asks AWS nothing,
+takes the host for listed, and compares the codes with those that are logged. It wants what `prove` wants.
+
+stopped      a reset or silence came back; "sooner than the server could": it cannot have been the server's
+NOT STOPPED  the server answered or ended the connection, be it by an alert, so that it got what it must not get
+allowed      odd, but honest, and answered as it must be; BROKEN if not
+not tried    and why. See-thru in force, or the preference ech, lets pass what is tried here: that is NOT STOPPED, too
+
+exit 0 when all that was tried was stopped or allowed as it should be; 1 when something got through, or was stopped that
+must pass; 3 when it cannot be judged, as an honest connection does not work"""
+
+REPLAY_EPILOG = """\
+Captures are pcap or pcapng files of tcpdump, dumpcap or Wireshark; several are merged by time, - is standard input.
+Without files of policy every client is unknown, and refused; what its packets say is shown all the same.
+
+examples:
+  discriminat replay capture.pcapng
+  tcpdump -i eth0 -s 0 -U -w - tcp | discriminat replay -
+  discriminat replay --security-groups groups.json --network-interfaces interfaces.json --trust-names capture.pcap
+  echo '{"api.example.com": ["203.0.113.10"]}' | discriminat replay --addresses - \\
+      --security-groups groups.json --network-interfaces interfaces.json before.pcap after.pcap
+
+The engine is given what the kernel would give it, at the times of the capture. Capture whole packets (-s 0), from
+before the connections begin: what is cut is `truncated_copy`, what was joined in the middle `mid_stream`.
+exit 0 when all was read, whatever the outcomes; 1 when a file cannot be read, or not to its end"""
 
 SUGGEST_EPILOG = """\
 The flow log is read from CloudWatch Logs, with your own credentials, which need logs:FilterLogEvents on the log group;

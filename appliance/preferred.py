@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from appliance.address import Ipv4, format_ipv4
 from appliance.policy.annotation import Protocol
 from appliance.policy.decision import Decision
-from appliance.policy.preferences import DEFAULTS, Ech, Preferences, parse_preferences
+from appliance.policy.preferences import DEFAULTS, Ech, Gating, Preferences, parse_preferences
 from appliance.question import Question
 from appliance.reason import Reason
+
+# Refusals of a hello whose SYN may have been refused before it.
+_OF_ADDRESSES = frozenset(
+    {Reason.NAME_NOT_LISTED, Reason.ADDRESS_MISMATCH, Reason.NAME_UNRESOLVED, Reason.ANSWER_PRIVATE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,9 @@ class Preferred:
             yield f'the flow log says nothing of it: flow_log_verbosity is "{self.preferences.flow_log_verbosity}"'
         if decision.allow and question.protocol is Protocol.TLS and self.preferences.ech is Ech.ALLOW:
             yield "a hello that hides its real name behind this one passes too: ech is allowed"
+        if decision.reason in _OF_ADDRESSES and self.preferences.syn_gate is Gating.ON:
+            other = "unless another name of this port has the address"
+            yield f"{other}, the SYN is refused as {Reason.ADDRESS_NOT_LISTED}: syn_gate is on"
         if decision.reason is Reason.CLIENT_UNKNOWN and self.origin:
             yield self._note_on_stranger(question.client)
         for destination in destinations:

@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     NAME_NOT_LISTED = "name_not_listed"  # N2, N16, T9
     NAME_UNRESOLVED = "name_unresolved"  # D14
     ADDRESS_MISMATCH = "address_mismatch"  # N1, T12
+    ADDRESS_NOT_LISTED = "address_not_listed"  # X11
     ANSWER_PRIVATE = "answer_private"  # D8
     NO_SNI = "no_sni"  # N5
     SNI_EMPTY = "sni_empty"  # N6
@@ -73,12 +74,18 @@ class Reason(enum.StrEnum):
     URGENT_DATA = "urgent_data"  # P7
     TCP_CONFLICT = "tcp_conflict"  # P1
     MID_STREAM = "mid_stream"  # P14
+    IPV6 = "ipv6"  # in `replay` alone: the kernel drops it before the engine
+
+    # flows that were open
+    RULE_REMOVED = "rule_removed"  # X1
+    SEE_THRU_ENDED = "see_thru_ended"  # X1
 
     # limits and time
     TOO_MANY_SEGMENTS = "too_many_segments"  # P16
     HELLO_TIMEOUT = "hello_timeout"  # P16
     SERVER_TIMEOUT = "server_timeout"
     OVERLOADED = "overloaded"  # P16, X12
+    TOO_MANY_FLOWS = "too_many_flows"  # X5
     INTERNAL_ERROR = "internal_error"
 
 
@@ -98,6 +105,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NAME_NOT_LISTED: "the name is not listed for this port",
     Reason.NAME_UNRESOLVED: "the name is listed, but the VPC resolver gives no address for it",
     Reason.ADDRESS_MISMATCH: "the destination is not an address of the name",
+    Reason.ADDRESS_NOT_LISTED: "not even a SYN goes out: no name listed for the port has the destination's address",
     Reason.ANSWER_PRIVATE: "the name is listed, but resolves to private addresses only",
     Reason.NO_SNI: "the ClientHello carries no server_name",
     Reason.SNI_EMPTY: "the ClientHello carries an empty server_name",
@@ -132,10 +140,14 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.URGENT_DATA: "the segment carries urgent data",
     Reason.TCP_CONFLICT: "a retransmission differs from what was inspected",
     Reason.MID_STREAM: "the flow was not seen from its start",
+    Reason.RULE_REMOVED: "the flow was open, and is ended: no rule allows it any more",
+    Reason.SEE_THRU_ENDED: "the flow was open, and is ended: see-thru let it pass, and is over",
+    Reason.IPV6: "IPv6 is refused until it can be filtered",
     Reason.TOO_MANY_SEGMENTS: "the hello comes in more pieces than we hold",
     Reason.HELLO_TIMEOUT: "the client did not finish its hello in time",
     Reason.SERVER_TIMEOUT: "the server did not finish its reply in time",
     Reason.OVERLOADED: "a table of the engine is full",
+    Reason.TOO_MANY_FLOWS: "the client opens flows faster than one client may",
     Reason.INTERNAL_ERROR: "the engine failed on this packet: please report it",
 }
 
@@ -155,7 +167,9 @@ NEVER_SEEN_THRU = frozenset(
         Reason.SYN_DATA,
         Reason.TCP_MD5,
         Reason.MID_STREAM,
+        Reason.IPV6,
         Reason.OVERLOADED,
+        Reason.TOO_MANY_FLOWS,
         Reason.INTERNAL_ERROR,
     }
 )

@@ -20,6 +20,7 @@ class Check(enum.StrEnum):
     AWS_DUPLICATE = "aws_duplicate"
     NARROW_REACH = "narrow_reach"
     NAME_REPEATED = "name_repeated"
+    RESOLVER_LISTED = "resolver_listed"
     SEE_THRU_ENDED = "see_thru_ended"
     SEE_THRU_LONG = "see_thru_long"
     SEE_THRU_REPEATED = "see_thru_repeated"

@@ -1,4 +1,4 @@
-"""Sources: where `check` and `explain` read Security Groups, interfaces and preferences from.
+"""Sources: where `check`, `explain` and `replay` read Security Groups, interfaces and preferences from.
 
 Live AWS, as the appliance reads it; or files, as `aws ec2 describe-security-groups`,
 `describe-network-interfaces` and `aws ssm get-parameter` print them. What is not given is asked of the
@@ -14,11 +14,14 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
 
+from appliance.address import Ipv4
+from appliance.directory import ADDRESSES_HINT, parse_addresses
 from appliance.edge import ec2, hosts, ssm, system
 from appliance.edge.imds import Imds
-from appliance.errors import AwsError, InputError
+from appliance.errors import AwsError, InputError, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
+from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
 from appliance.preferred import Preferred
@@ -32,6 +35,7 @@ OPTIONS = {
     "SecurityGroups": "--security-groups",
     "NetworkInterfaces": "--network-interfaces",
     "Parameter": "--preferences",
+    "Addresses": "--addresses",
 }
 COMMANDS = {
     "SecurityGroups": "ec2 describe-security-groups",
@@ -118,6 +122,29 @@ def find_region(given: str) -> str:
             f"--region: not given, and there is no asking the metadata service ({fault.message})",
             hint="give it, or files",
         ) from fault
+
+
+def saved_inventory(source: Source) -> Inventory:
+    """Return what the files of a source hold of one VPC; there must be one of Security Groups.
+
+    Raises:
+        InputError: a file cannot be used, or holds more than one VPC.
+    """
+    return _read_files(source, source.security_groups or STANDARD_INPUT, one_vpc=True)
+
+
+def saved_addresses(path: Path) -> Mapping[Fqdn, tuple[Ipv4, ...]]:
+    """Return what a file says that the addresses of names are.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    try:
+        return parse_addresses(json.loads(_read_octets(path, "Addresses")))
+    except (ValueError, RecursionError) as fault:
+        raise _unusable(path, "Addresses", f"it is not JSON: {fault}") from fault
+    except PolicyError as fault:
+        raise InputError(f"{_name(path)}: {fault.message}", hint=fault.hint) from fault
 
 
 def _read(source: Source) -> Inventory:
@@ -304,5 +331,5 @@ def _name(path: Path) -> str:
 
 
 def _unusable(path: Path, key: str, why: str) -> InputError:
-    hint = f"give what `aws {COMMANDS[key]} --output json` prints"
+    hint = f"give what `aws {COMMANDS[key]} --output json` prints" if key in COMMANDS else ADDRESSES_HINT
     return InputError(f"{_name(path)}: {why}", hint=hint)

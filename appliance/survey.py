@@ -6,7 +6,6 @@ Composition root of `suggest`. Nothing a log or a file may hold leads to anythin
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,60 +14,61 @@ from botocore.exceptions import BotoCoreError
 
 from appliance.edge import log_reader
 from appliance.errors import InputError
+from appliance.offer import offer_document, render_annotations, render_table, render_terraform
+from appliance.order import STANDARD_INPUT, Order
+from appliance.page import render_page, write_page
 from appliance.period import parse_moment
 from appliance.sighting import LINE_MAX, write_time
-from appliance.sources import STANDARD_INPUT, find_region, read_interfaces
+from appliance.sources import find_region, read_interfaces
+from appliance.suggestion import suggest
 from appliance.usage import Usage, Wearers
 
 SINCE: Final = "14d"  # of CloudWatch, unless it is given: a group may hold years
 PROGRESS: Final = 3.0  # seconds between two lines about it
 MARGIN: Final = timedelta(minutes=1)
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True)
-class LogSource:
-    """Where to read. No files: CloudWatch. `since`, `until`: as on the command line; empty where not given."""
-
-    files: tuple[Path, ...] = ()
-    log_group: str = "discrimiNAT"
-    log_stream: str = "flow"
-    region: str = ""
-    network_interfaces: Path | None = None
-    since: str = ""
-    until: str = ""
-
-
-def survey(source: LogSource, wanted: tuple[str, ...], say: Say) -> Usage:
-    """Return what a source tells.
-
-    Args:
-        source: the flow log.
-        wanted: the groups to look at; none for all.
-        say: is told, now and then, how far it is.
+def fulfil(order: Order, say: Say) -> dict[str, object] | str:
+    """Return what is to be printed, as text or as JSON values; write the page that was asked for.
 
     Raises:
         AwsError: CloudWatch cannot be read.
         InputError: a file cannot be used, or there is nothing to read from.
         PolicyError: a time cannot be understood.
     """
+    suggestion = suggest(survey(order, say), min_count=order.min_count, kept=order.kept)
+    if order.html is not None:
+        write_page(order.html, render_page(suggestion, order.module))
+    match order.format:
+        case "json":
+            return offer_document(suggestion)
+        case "terraform":
+            return render_terraform(suggestion, order.module)
+        case "annotations":
+            return render_annotations(suggestion)
+        case _:
+            return render_table(suggestion)
+
+
+def survey(order: Order, say: Say) -> Usage:
+    """Return what the log tells; `say` is told, now and then, how far it is. Raises as `fulfil` does."""
     now = datetime.now(UTC)
-    since = parse_moment(source.since or SINCE, now) if source.since or not source.files else None
-    until = parse_moment(source.until, now) if source.until else None
-    wearers = Wearers(read_interfaces(source.network_interfaces) if source.network_interfaces else ())
+    since = parse_moment(order.since or SINCE, now) if order.since or not order.files else None
+    until = parse_moment(order.until, now) if order.until else None
     usage = Usage(
-        wanted=wanted,
+        wanted=order.groups,
         since=write_time(since) if since else "",
         until=write_time(until) if until else "",
-        wearers=wearers,
+        wearers=Wearers(read_interfaces(order.network_interfaces) if order.network_interfaces else ()),
     )
-    lines = _read_files(source) if source.files else _read_cloudwatch(source, since or now, until or now, say)
+    lines = _read_files(order.files) if order.files else _read_cloudwatch(order, since or now, until or now, say)
     for line in lines:
         usage.read(line)
-    if source.files and usage.unread == usage.lines:
+    if order.files and usage.unread == usage.lines:
         raise InputError(
-            f"{', '.join(map(_name, source.files))}: there is no flow event in it",
+            f"{', '.join(map(_name, order.files))}: there is no flow event in it",
             hint="give flow.jsonl as the appliance writes it, one JSON object a line",
         )
     return usage
@@ -77,12 +77,12 @@ def survey(source: LogSource, wanted: tuple[str, ...], say: Say) -> Usage:
 # CloudWatch
 
 
-def _read_cloudwatch(source: LogSource, since: datetime, until: datetime, say: Say) -> Iterator[str]:
+def _read_cloudwatch(order: Order, since: datetime, until: datetime, say: Say) -> Iterator[str]:
     try:
-        client = log_reader.connect(find_region(source.region))
+        client = log_reader.connect(find_region(order.region))
     except (BotoCoreError, ValueError) as fault:  # of a profile or region that does not exist
         raise InputError(f"no client for AWS: {fault}", hint="look at --region and the AWS_ variables") from fault
-    reader = log_reader.LogReader(client, source.log_group, source.log_stream)
+    reader = log_reader.LogReader(client, order.log_group, order.log_stream)
     told_at = time.monotonic()
 
     def on_page(lines: int, last: int) -> None:
@@ -90,7 +90,7 @@ def _read_cloudwatch(source: LogSource, since: datetime, until: datetime, say: S
         if time.monotonic() - told_at >= PROGRESS:
             told_at = time.monotonic()
             reached = f", up to {datetime.fromtimestamp(last / 1000, UTC):%Y-%m-%d %H:%M}" if last else ""
-            say(f"reading {source.log_group}/{source.log_stream}: {lines:,} so far{reached}")
+            say(f"reading {order.log_group}/{order.log_stream}: {lines:,} so far{reached}")
 
     # CloudWatch has one time for lines written together, a moment off that of the event, which counts.
     return reader.lines(_millis(since - MARGIN), _millis(until + MARGIN), on_page)
@@ -103,8 +103,8 @@ def _millis(moment: datetime) -> int:
 # Files
 
 
-def _read_files(source: LogSource) -> Iterator[bytes]:
-    for path in source.files:
+def _read_files(files: tuple[Path, ...]) -> Iterator[bytes]:
+    for path in files:
         try:
             if path == STANDARD_INPUT:
                 yield from _lines(sys.stdin.buffer)

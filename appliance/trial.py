@@ -73,11 +73,13 @@ def run_trial() -> Findings:
     nft_queue = isn_reversed = False
     try:
         ends = sandbox.enter(clients=2, wait=PATIENCE)
-        with _worker() as channel:
+        with started_worker() as channel:
             nft_queue, isn_reversed = netfilter.has_nft_queue(), netfilter.has_reversed_isn()
             config = NetfilterConfig((sandbox.CLIENT_NETWORK,), 1, nft_queue=nft_queue, isn_reversed=isn_reversed)
             netfilter.load(config)
-            _put_policy_in_force(channel, netfilter, config)
+            rules = (EgressRule("tcp", sandbox.PORT, sandbox.PORT, "0.0.0.0/0", f"discriminat:tls:{LISTED}"),)
+            answers = tuple(Answer(Fqdn.parse(name), (sandbox.SERVER,), 3600.0) for name in (LISTED, OTHER))
+            put_in_force(channel, netfilter, config, rules, answers)
             server = _expect_pass(ends.clients[0], ends.listener)
             _expect_refusal(ends.clients[1], ends.listener)
             _expect_events(channel)
@@ -92,7 +94,7 @@ def run_trial() -> Findings:
 
 
 @contextmanager
-def _worker() -> Iterator[WorkerChannel]:
+def started_worker() -> Iterator[WorkerChannel]:
     """Start a worker as `crew.py` does, here in the box, for the duration of a block."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -112,19 +114,25 @@ def _worker() -> Iterator[WorkerChannel]:
         process.wait()
 
 
-def _put_policy_in_force(channel: WorkerChannel, netfilter: Netfilter, config: NetfilterConfig) -> None:
-    """Let one client reach one name at one address, and wait until the worker knows."""
-    rule = EgressRule("tcp", sandbox.PORT, sandbox.PORT, "0.0.0.0/0", f"discriminat:tls:{LISTED}")
+def put_in_force(
+    channel: WorkerChannel,
+    netfilter: Netfilter,
+    config: NetfilterConfig,
+    rules: tuple[EgressRule, ...],
+    answers: tuple[Answer, ...],
+) -> None:
+    """Let the client reach what the rules of its only group list, and wait until the worker knows."""
     interface = NetworkInterface("eni-trial", ("sg-trial",), (sandbox.CLIENT,), ())
-    policy = compile_policy(Inventory((SecurityGroup("sg-trial", "trial", (rule,)),), (interface,)))
+    policy = compile_policy(Inventory((SecurityGroup("sg-trial", "trial", rules),), (interface,)))
     channel.send(Configure(0, "trial", Limits(), grace=0.0, isn_reversed=config.isn_reversed))
     channel.send(NewPreferences(DEFAULTS))
-    channel.send(NewAnswers(tuple(Answer(Fqdn.parse(name), (sandbox.SERVER,), 3600.0) for name in (LISTED, OTHER))))
+    channel.send(NewAnswers(answers))
     channel.send(NewPolicy(policy))
     for message in _messages(channel, START_PATIENCE):
         if isinstance(message, Ready):
             break
-    netfilter.open_ports([(sandbox.CLIENT, sandbox.PORT)], (), config.clients)
+    ports = [(sandbox.CLIENT, rule.from_port) for rule in rules if rule.from_port is not None]
+    netfilter.open_ports(ports, (), config.clients)
 
 
 def _expect_pass(client: socket.socket, listener: socket.socket) -> socket.socket:

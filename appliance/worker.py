@@ -25,7 +25,7 @@ from appliance.edge.journal import render
 from appliance.edge.netfilter import STATE_SHIFT, Mark, isn_of
 from appliance.edge.system import utc_today
 from appliance.edge.verdicts import Verdicts
-from appliance.engine import Engine, Origin
+from appliance.engine import Engine
 from appliance.event import Event
 from appliance.messages import (
     ClientAnswered,
@@ -42,6 +42,7 @@ from appliance.messages import (
     WantClient,
     WantName,
 )
+from appliance.origin import Origin
 from appliance.policy.preferences import DEFAULTS
 from appliance.wire.ip import render_reset
 
@@ -56,12 +57,13 @@ COPY_OCTETS = 3840
 QUEUE_OCTETS = 16 * 1024 * 1024  # of the queue's socket
 BURST = 64  # packets taken in one go, so that the channel and the clock get their turn
 
-ORIGINS = {Mark.CLIENT.value: Origin.CLIENT, Mark.SERVER.value: Origin.SERVER, Mark.GATE.value: Origin.GATE}
-MARKS = {
-    Verdict.PASS: Verdicts.mark_attribute(Mark.PASS.bits),
-    Verdict.ALLOW: Verdicts.mark_attribute(Mark.ALLOWED.bits),
-    Verdict.DENY: Verdicts.mark_attribute(Mark.DENIED.bits),
+ORIGINS = {
+    Mark.CLIENT.value: Origin.CLIENT,
+    Mark.SERVER.value: Origin.SERVER,
+    Mark.GATE.value: Origin.GATE,
+    Mark.EXCESS.value: Origin.EXCESS,
 }
+PASSED, DENIED = (Verdicts.mark_attribute(mark.bits) for mark in (Mark.PASS, Mark.DENIED))
 
 
 class _BurstSocket(socket.socket):
@@ -161,10 +163,15 @@ class Worker:
     def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, SetVerdict):  # most are; a match statement would take twice as long
-                if command.verdict is Verdict.DROP:
-                    self._verdicts.drop(command.packet_id)
+                if command.verdict is Verdict.PASS:
+                    self._verdicts.accept(command.packet_id, PASSED)
+                elif command.verdict is Verdict.ALLOW:
+                    mark = Verdicts.mark_attribute(Mark.ALLOWED.bits | command.entry)
+                    self._verdicts.accept(command.packet_id, mark)
+                elif command.verdict is Verdict.DENY:
+                    self._verdicts.accept(command.packet_id, DENIED)
                 else:
-                    self._verdicts.accept(command.packet_id, MARKS[command.verdict])
+                    self._verdicts.drop(command.packet_id)
             elif isinstance(command, Emit):
                 if command.event["outcome"] in self._outcomes:
                     self._events.append((command.event, self._wall))
@@ -228,6 +235,8 @@ class Worker:
                 case ClientAnswered(client):
                     self._carry_out(self._engine.on_client(client, now))
                 case Confirm(number):
+                    self._carry_out(self._engine.on_tick(now, utc_today()))  # its date may have changed, too
+                    self._verdicts.send()  # what was allowed before is open in the kernel, for all to see
                     self._channel.send(Confirmed(number))
                 case Stop(seconds):
                     self._drained_by = now + seconds

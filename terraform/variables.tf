@@ -191,6 +191,8 @@ variable "preferences" {
     What holds for the whole deployment, beside the annotations of Security Groups; running appliances follow changes.
     `flow_log_verbosity`: `full`, `only_disallowed` or `none`. `see_thru`: let every client's refused flows pass, and log
     them, through the end of this day (UTC), as YYYY-MM-DD. `ech`: `deny` TLS whose name is encrypted, or `allow` it.
+    `syn_gate`: `on` lets SYNs out to addresses of listed names alone, at the cost of looking at each; `off` looks at
+    hellos only.
     `clients`: networks that count as the VPC's own, such as one that it was given after its appliances had started,
     which know the others from their launch. Only network interfaces of this VPC are ever allowed anything: what comes
     from elsewhere, as from a peered VPC, is refused even if it stands here, and logged as `client_unknown`.
@@ -200,6 +202,7 @@ variable "preferences" {
     see_thru           = optional(string)
     ech                = optional(string, "deny")
     clients            = optional(list(string), [])
+    syn_gate           = optional(string, "off")
   })
   nullable = false
   default  = {}
@@ -217,6 +220,11 @@ variable "preferences" {
   validation {
     condition     = contains(["deny", "allow"], var.preferences.ech)
     error_message = "preferences.ech is deny or allow."
+  }
+
+  validation {
+    condition     = contains(["off", "on"], var.preferences.syn_gate)
+    error_message = "preferences.syn_gate is off or on."
   }
 
   validation {

@@ -1,8 +1,8 @@
 """Builds TLS handshakes, right or wrong on purpose, and captures real ones from Python's own TLS.
 
 Source: RFC 8446 sections 4 and 5 (messages, records), RFC 6066 section 3 (server_name).
-Nothing here uses the code under test: two mistakes that agree would go unnoticed. Every length can be
-made to lie: `block(b"abc", lie=+1)` announces one octet more than it has.
+Nothing here uses the code under test: two mistakes that agree would go unnoticed. A client's half is the self-test's
+(`appliance/selftest/hellos.py`), which builds only; every length can be made to lie.
 """
 
 import contextlib
@@ -10,59 +10,59 @@ import ssl
 import struct
 import subprocess
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
+from appliance.selftest import hellos
+from appliance.selftest.hellos import (
+    GREASE,
+    P256,
+    P384,
+    RANDOM,
+    RETRY_RANDOM,
+    TLS_1_0,
+    TLS_1_1,
+    TLS_1_2,
+    TLS_1_3,
+    X25519,
+    X25519MLKEM768,
+    alpn,
+    block,
+    extension,
+    handshake,
+    hello_without_extensions,
+    key_share,
+    numbers,
+    record,
+    records,
+    server_name,
+    supported_versions,
+)
+
+__all__ = [  # what is used from here under this module's name
+    "GREASE",
+    "P256",
+    "P384",
+    "TLS_1_0",
+    "TLS_1_1",
+    "X25519MLKEM768",
+    "alpn",
+    "hello_without_extensions",
+    "key_share",
+    "server_name",
+    "supported_versions",
+]
+
 NAME = "api.example.com"
-RANDOM = bytes(range(32))
-RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
-TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = 0x0301, 0x0302, 0x0303, 0x0304
-GREASE = 0x3A3A
 DRAFT_28 = 0x7F1C
-X25519, P256, P384, X25519MLKEM768 = 29, 23, 24, 4588
-ECH, ESNI = 0xFE0D, 0xFFCE  # types of extension: RFC 9849, and the drafts before it
+ESNI = 0xFFCE  # the extension of the drafts before ECH
 CHANGE_CIPHER_SPEC_RECORD = b"\x14\x03\x03\x00\x01\x01"
 
 # ---- blocks ----
-
-
-def block(octets: bytes, size: int = 2, *, lie: int = 0) -> bytes:
-    """Octets after their length, which has `size` octets and is wrong by `lie`."""
-    return (len(octets) + lie).to_bytes(size) + octets
-
-
-def numbers(values: Iterable[int]) -> bytes:
-    return b"".join(value.to_bytes(2) for value in values)
-
-
-def extension(kind: int, octets: bytes = b"", *, lie: int = 0) -> bytes:
-    return kind.to_bytes(2) + block(octets, lie=lie)
-
-
-def server_name(*names: bytes | str, kinds: Sequence[int] = (), list_lie: int = 0, name_lie: int = 0) -> bytes:
-    """A server_name extension with these names, each of its kind or of type host_name."""
-    entries = b""
-    for index, name in enumerate(names):
-        kind = kinds[index] if index < len(kinds) else 0
-        octets = name if isinstance(name, bytes) else name.encode()
-        entries += bytes((kind,)) + block(octets, lie=name_lie)
-    return extension(0, block(entries, lie=list_lie))
-
-
-def supported_versions(*versions: int, lie: int = 0) -> bytes:
-    return extension(43, block(numbers(versions), 1, lie=lie))
-
-
-def alpn(*protocols: bytes) -> bytes:
-    return extension(16, block(b"".join(block(protocol, 1) for protocol in protocols)))
-
-
-def key_share(*shares: tuple[int, int]) -> bytes:
-    """Shares of these groups, each with so many octets of key."""
-    return extension(51, block(b"".join(group.to_bytes(2) + block(bytes(size)) for group, size in shares)))
 
 
 def agreeable(*groups: int, keys: Sequence[int] = ()) -> bytes:
@@ -83,60 +83,9 @@ def _key(group: int) -> bytes:
 # ---- messages, without their 4-octet header ----
 
 
-def client_hello(
-    name: bytes | str | None = NAME,
-    *,
-    versions: Sequence[int] | None = (TLS_1_3, TLS_1_2),
-    legacy_version: int = TLS_1_2,
-    session_id: bytes = RANDOM,
-    cipher_suites: Sequence[int] = (0x1301, 0x1302, 0x1303, 0xC02F, 0xC030),
-    compression_methods: bytes = b"\x00",
-    protocols: Sequence[bytes] = (b"h2", b"http/1.1"),
-    groups: Sequence[tuple[int, int]] = ((X25519, 32),),
-    ech: bool = False,
-    grease: bool = False,
-    extra: bytes = b"",
-    extensions: bytes | None = None,
-    extensions_lie: int = 0,
-    tail: bytes = b"",
-) -> bytes:
-    """A ClientHello. `extra`: more extensions; `extensions`: these instead, b"" for an empty block."""
-    if extensions is None:
-        extensions = b"".join(
-            (
-                extension(GREASE) if grease else b"",
-                b"" if name is None else server_name(name),
-                extension(23),
-                extension(10, block(numbers(group for group, _ in groups))) if groups else b"",
-                alpn(*protocols) if protocols else b"",
-                b"" if versions is None else supported_versions(*((GREASE,) if grease else ()), *versions),
-                key_share(*groups) if groups else b"",
-                extension(ECH, bytes(64)) if ech else b"",
-            )
-        )
-    if grease:
-        cipher_suites = (GREASE, *cipher_suites)
-    return (
-        hello_without_extensions(legacy_version, session_id, cipher_suites, compression_methods)
-        + block(extensions + extra, lie=extensions_lie)
-        + tail
-    )
-
-
-def hello_without_extensions(
-    legacy_version: int = TLS_1_2,
-    session_id: bytes = RANDOM,
-    cipher_suites: Sequence[int] = (0xC02F,),
-    compression_methods: bytes = b"\x00",
-) -> bytes:
-    """A ClientHello that ends before its extensions, as is legal up to TLS 1.2."""
-    return (
-        struct.pack("!H", legacy_version)
-        + RANDOM
-        + block(session_id, 1)
-        + block(numbers(cipher_suites))
-        + block(compression_methods, 1)
-    )
+def client_hello(name: bytes | str | None = NAME, **options: Any) -> bytes:
+    """A ClientHello for NAME, unless for another; see the self-test's for the rest."""
+    return hellos.client_hello(name, **options)
 
 
 def server_hello(
@@ -166,24 +115,9 @@ def hello_retry_request(group: int = P384) -> bytes:
 # ---- streams ----
 
 
-def handshake(kind: int, body: bytes, *, lie: int = 0) -> bytes:
-    """A handshake message with its header: kind 1 is a ClientHello, 2 a ServerHello."""
-    return bytes((kind,)) + block(body, 3, lie=lie)
-
-
-def record(fragment: bytes, *, kind: int = 22, version: int = 0x0301, lie: int = 0) -> bytes:
-    return bytes((kind,)) + version.to_bytes(2) + block(fragment, lie=lie)
-
-
-def records(message: bytes, *, split: int = 1 << 14, kind: int = 22, version: int = 0x0301) -> bytes:
-    """A message in records of `split` octets each; the last one may have fewer."""
-    fragments = (message[at : at + split] for at in range(0, len(message), split))
-    return b"".join(record(fragment, kind=kind, version=version) for fragment in fragments)
-
-
 def client_stream(body: bytes | None = None, *, split: int = 1 << 14) -> bytes:
     """What a client sends first."""
-    return records(handshake(1, client_hello() if body is None else body), split=split)
+    return hellos.client_stream(client_hello() if body is None else body, split=split)
 
 
 def server_stream(body: bytes | None = None, *, split: int = 1 << 14) -> bytes:

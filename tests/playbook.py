@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from appliance.address import Ipv4, Network, parse_ipv4
 from appliance.command import Command, Emit, SendReset, SetVerdict, Verdict
-from appliance.engine import Engine, Origin
+from appliance.engine import Engine
 from appliance.event import Event, flow_event
 from appliance.limits import Limits
+from appliance.origin import Origin
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
+from appliance.policy.entry import SEEN_THRU, entry_number
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import Policy, SeeThruGrant, compile_policy
@@ -37,6 +39,8 @@ OTHER = Fqdn.parse("other.example.com")
 CLIENT_PORT, CLIENT_ISN, SERVER_ISN = 40000, 0xFFFF_FF00, 5000  # the client's numbers soon pass 2^32
 NOW = 100.0
 TODAY = date(2027, 1, 15)
+
+BY_NAME, BY_GIT = ("tls", NAME, 443), ("ssh", GIT, 22)  # entries
 
 HELLO = hellos.client_stream()
 REPLY = hellos.server_stream()
@@ -82,9 +86,14 @@ GOOD_HELLO = allowed("client", "name_listed")
 GOOD_REPLY = allowed("server", "server_agreed")
 
 
-def verdict(word: str, *packets: int) -> list[SetVerdict]:
-    """Return one verdict on packets, in this order."""
-    return [SetVerdict(packet, Verdict(word)) for packet in packets]
+def verdict(word: str, *packets: int, by: tuple[str, Fqdn, int] | None = None) -> list[SetVerdict]:
+    """Return one verdict on packets, in this order.
+
+    Args:
+        by: of `allow`, protocol, name and port of the entry that allows; None for see-thru.
+    """
+    entry = SEEN_THRU if by is None else entry_number(by[0], str(by[1]), by[2])
+    return [SetVerdict(packet, Verdict(word), entry) for packet in packets]
 
 
 def resets(

@@ -216,6 +216,14 @@ def test_a_rendered_fault_is_safe_to_print() -> None:
     assert rendered.splitlines() == ["message", "    ?[2Jdiscriminat:?x", "        ~"]
 
 
+@pytest.mark.parametrize("end_of_line", ["\x1c", "\x85", "\u2028"])
+def test_a_hint_that_repeats_a_text_stays_on_its_line(end_of_line: str) -> None:
+    """What ends a line to Python is no space to an annotation, and may stand inside a word."""
+    (fault,) = parse_description(f"discriminat=tls:a.com{end_of_line}hint: all is well").faults[:1]
+
+    assert fault.render().splitlines()[-1] == "hint: write discriminat:tls:a.com?hint:"
+
+
 def test_a_full_description_of_names_is_read_whole() -> None:
     """All of the 255 characters that AWS allows can be names."""
     names = [f"{letter}{letter}.example.com" for letter in "abcdefghijklmno"]

@@ -30,10 +30,15 @@ ENGINE_PARTS = {
     "judge",
     "limits",
     "oddity",
+    "origin",
     "recall",
+    "revocation",
     "standing",
+    "syn_gate",
     "waiting",
 }
+# Of `replay`.
+REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
 # Of `check`, `explain` and `suggest`.
 ADVICE_PARTS = {
     "account",
@@ -72,29 +77,66 @@ MAY_IMPORT = {
     **{part: {"policy", "wire"} | ENGINE_PARTS for part in ENGINE_PARTS},
     "engine": {"policy", "wire"} | ENGINE_PARTS,
     "messages": {"policy", "limits"},
+    "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
     "settings": set(),
+    "manual": set(),
+    "selftest": {"selftest", "policy"},
     "aws": set(),  # how every edge to AWS asks
-    "edge": {"policy", "wire", "event", "aws"},
+    "edge": {"policy", "wire", "event", "aws", "selftest"},
     "worker": {"engine", "edge", "policy", "wire", "messages", "settings"} | ENGINE_PARTS,
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
     },
-    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"} | APP_PARTS,
+    "pruner": {"chronicle", "dataplane", "edge", "policy", "revoker", "settings", "standing"},
+    "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"}
+    | {"pruner", "revoker"}
+    | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
-    # Composition root of `check` and `explain`, as `app` is of `run`.
-    "sources": {"edge", "policy", "settings"} | ADVICE_PARTS,
+    "probing": {"edge", "selftest"},  # composition root of `selftest`, and of the same in a sandbox:
+    "enclosed": {"edge", "messages", "policy", "probing", "selftest", "trial"},
+    "directory": {"policy"},
+    "tracking": {"standing", "wire"},
+    "overheard": {"wire"} | ENGINE_PARTS,
+    "player": {"engine", "policy", "wire"} | ENGINE_PARTS | REPLAY_PARTS,
+    # Composition root of `replay`.
+    "replay": {"edge", "policy"} | REPLAY_PARTS,
+    # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
+    "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
+    "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
     "page": {"policy"} | ADVICE_PARTS,
-    "survey": {"edge", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
-    "manual": set(),
+    "survey": {"edge", "order", "page", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
-    "cli": {"about", "app", "edge", "manual", "page", "policy", "settings", "sources", "survey", "trial", "worker"}
+    "cli": {
+        "about",
+        "app",
+        "directory",
+        "edge",
+        "enclosed",
+        "manual",
+        "order",
+        "policy",
+        "probing",
+        "replay",
+        "selftest",
+        "settings",
+        "sources",
+        "survey",
+        "trial",
+        "worker",
+    }
     | ADVICE_PARTS,
     "__main__": {"cli"},
 }
 
-PURE = FOUNDATIONS | ENGINE_PARTS | ADVICE_PARTS | {"engine", "messages", "metrics", "policy", "settings", "wire"}
+PURE = (
+    FOUNDATIONS
+    | ENGINE_PARTS
+    | ADVICE_PARTS
+    | REPLAY_PARTS
+    | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
+)
 
 # Modules that read the clock, roll dice, or touch anything outside the process.
 EFFECTS = {

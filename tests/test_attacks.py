@@ -23,6 +23,7 @@ ORDINARY = {
     Reason.DESTINATION_NOT_IN_RULE,
     Reason.SERVER_REFUSED,
     Reason.SERVER_TIMEOUT,
+    Reason.IPV6,
     Reason.MALFORMED_PACKET,
     Reason.INTERNAL_ERROR,
 }

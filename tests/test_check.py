@@ -76,6 +76,19 @@ FOUND = [
     ),
     ("a network that is meant", [tcp(A, "198.51.100.0/24")], []),
     ("a rule that is rejected anyway", [EgressRule("udp", 443, 443, "0.0.0.0/1", A)], [("annotation", A)]),
+    # other resolvers
+    (
+        "a resolver for everybody",
+        [tcp("discriminat:tls:dns.google")],
+        [("resolver_listed", "discriminat:tls:dns.google")],
+    ),
+    (
+        "a customer's name at one",
+        [tcp(f"{A},ab1234.dns.nextdns.io")],
+        [("resolver_listed", f"{A},ab1234.dns.nextdns.io")],
+    ),
+    ("names like its", [tcp("discriminat:tls:notdns.google,quad9.net")], []),
+    ("an SSH host of its name", [tcp("discriminat:ssh:dns.google")], []),
     # repetitions
     ("a name again", [tcp(A), tcp(A, "0.0.0.0/1")], [("name_repeated", A)]),
     ("a narrower rule after the wider", [tcp(A), tcp(A, "198.51.100.0/24")], [("name_repeated", A)]),
@@ -191,10 +204,10 @@ def test_check_rejects_what_the_appliance_rejects() -> None:
 
 
 def test_saved_groups_show_every_check() -> None:
-    """The faulty file has one of each kind but a repeated see-thru; the other file has none at all."""
+    """The faulty file has one of each kind but a repeated see-thru and a resolver; the other has none at all."""
     found = {finding.check for finding in lint(saved("faulty_"), TODAY, with_interfaces=True).findings}
 
-    assert set(Check) - found == {Check.SEE_THRU_REPEATED}
+    assert set(Check) - found == {Check.SEE_THRU_REPEATED, Check.RESOLVER_LISTED}
     assert found & REJECTIONS == REJECTIONS
     assert lint(saved(""), TODAY, with_interfaces=True).findings == ()
 

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from appliance import __version__, cli, sources, trial
+from appliance import __version__, cli, probing, sources, trial
 from appliance.address import parse_ipv4
 from appliance.edge import hosts, system
-from appliance.errors import AwsError
+from appliance.errors import AwsError, BaselineError
 from appliance.policy.addresses import Answer
+from appliance.selftest.rows import ROWS
 from appliance.trial import Findings
+from tests import captures
 
 VECTORS = Path(__file__).parent / "vectors/aws"
 GROUPS, INTERFACES = str(VECTORS / "groups.json"), str(VECTORS / "interfaces.json")
@@ -56,7 +58,9 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "version"))
+    assert all(
+        verb in text for verb in ("run", "prepare", "prove", "check", "explain", "replay", "selftest", "version")
+    )
     assert "worker" not in text
 
 
@@ -116,12 +120,60 @@ def test_prove_prints_what_it_found(discriminat: Discriminat, monkeypatch: pytes
         assert text.out.startswith("passed: a listed name got through and another was reset, through the nft queue")
 
 
-@pytest.mark.parametrize("verb", ["check", "explain"])
+# ---- selftest ----
+
+
+def test_selftest_lists_its_rows_and_sends_nothing(discriminat: Discriminat) -> None:
+    """No socket may be opened here, so none was."""
+    ran = discriminat("selftest", "api.example.com", "--list")
+
+    assert (ran.status, ran.err) == (0, "")
+    assert len(ran.out.splitlines()) == len(ROWS)
+    assert "N5   no name " in ran.out
+
+
+NO_TARGETS = [
+    # arguments                                       complaint
+    (["api"], "'api' is a single label"),
+    (["203.0.113.10"], "is an address, not a name"),
+    (["api.example.com:https"], "'https' is not a port"),
+    (["api.example.com:0"], "'0' is not a port"),
+    (["api.example.com", "--ssh", "git.example.com:65536"], "'65536' is not a port"),
+    ([], "the following arguments are required: HOST[:PORT]"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), NO_TARGETS, ids=[" ".join(row[0]) for row in NO_TARGETS])
+def test_selftest_wants_names(discriminat: Discriminat, arguments: list[str], complaint: str) -> None:
+    """A wrong argument is usage, and nothing is sent."""
+    ran = discriminat("selftest", *arguments)
+
+    assert (ran.status, ran.out) == (2, "")
+    assert complaint in ran.err
+
+
+def test_selftest_without_an_honest_connection_is_not_judged(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is neither passed nor failed."""
+
+    def nothing_works(_: object) -> None:
+        raise BaselineError("an honest connection does not work", hint="list it")
+
+    monkeypatch.setattr(probing, "run_selftest", nothing_works)
+
+    ran = discriminat("selftest", "api.example.com", "--json")
+
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err.endswith("discriminat: error: an honest connection does not work\ndiscriminat: hint: list it\n")
+
+
+@pytest.mark.parametrize("verb", ["check", "explain", "selftest"])
 def test_help_has_examples_and_exit_codes(discriminat: Discriminat, verb: str) -> None:
     """Each verb's help shows how it is used and how it ends."""
     text = discriminat(verb, "--help").out
 
-    assert f"\n  discriminat {verb} --" in text
+    assert f"\n  discriminat {verb} " in text
     assert "exit 1" in text or "exit 0" in text
 
 
@@ -590,3 +642,133 @@ def test_run_refuses_bad_settings(
     assert (ran.status, ran.out) == (1, "")
     assert f"{told}\n" in ran.err
     assert ran.err.endswith(f"discriminat: hint: {hint}\n")
+
+
+# ---- replay ----
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path = tmp_path / "flows.pcapng"
+    path.write_bytes(captures.pcapng(captures.framed(captures.tls_flow() + captures.ssh_flow())))
+    return path
+
+
+class BinaryOut(io.StringIO):
+    """Standard output as text; what the verb writes in octets is kept apart."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
+
+def events_of(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: bytes = b""):
+    """Return what `replay` ends with, and the events it writes."""
+    out = BinaryOut()
+    monkeypatch.setattr(sys, "stdout", out)
+    ran = discriminat("replay", *arguments, stdin=stdin)
+    return ran, [json.loads(line) for line in out.buffer.getvalue().splitlines()]
+
+
+def test_replay_without_policy_says_what_a_capture_holds(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path
+) -> None:
+    """A line of JSON for each flow, with the log's fields; the exit code tells that all was read."""
+    ran, events = events_of(discriminat, monkeypatch, str(capture))
+
+    assert (ran.status, ran.err) == (0, "")
+    assert [(event["dhost"], event["proto"], event["proto_v"], event["code"]) for event in events] == [
+        ("api.example.com", "tls", "TLS 1.3", "client_unknown"),
+        ("203.0.113.10", "ssh", "2.0", "client_unknown"),
+    ]
+    assert {event["time"][:10] for event in events} == {"2027-01-15"}
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [((), "name_unresolved"), (("--trust-names",), "name_listed"), (("--addresses", "-"), "name_listed")],
+)
+def test_replay_with_policy_decides(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path, given: tuple[str, ...], code: str
+) -> None:
+    """Saved groups and interfaces are the policy; a file or the capture itself stands in for DNS."""
+    stdin = b'{"api.example.com": ["203.0.113.10"]}'
+
+    ran, events = events_of(discriminat, monkeypatch, *SAVED, *given, str(capture), stdin=stdin)
+
+    assert (ran.status, ran.err) == (0, "")
+    assert (events[0]["dhost"], events[0]["code"]) == ("api.example.com", code)
+
+
+def test_replay_merges_captures_by_time(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The halves of a capture, in any order, are one capture."""
+    frames = captures.framed(captures.tls_flow("other.example.com", size=60))
+    late = tmp_path / "late.pcap"
+    late.write_bytes(captures.pcap(frames[5:]))
+
+    ran, events = events_of(discriminat, monkeypatch, str(late), "-", stdin=captures.pcap(frames[:5]))
+
+    assert (ran.status, [event["dhost"] for event in events]) == (0, ["other.example.com"])
+
+
+def test_replay_of_a_cut_capture_tells_both(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path
+) -> None:
+    """What stands before the cut is played; then the cut is an error."""
+    capture.write_bytes(capture.read_bytes()[:-30])
+
+    ran, events = events_of(discriminat, monkeypatch, str(capture))
+
+    assert (ran.status, len(events)) == (1, 2)
+    assert ran.err.startswith(f"discriminat: error: {capture}: it ends in the middle of packet ")
+    assert "discriminat: hint: it was cut" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("octets", "message"),
+    [
+        (b"", "there is nothing in it"),
+        (b"hello, world", "it is neither pcap nor pcapng: it begins with 68 65 6c 6c"),
+        (
+            captures.pcap(captures.framed(captures.tls_flow()), 105),
+            "its frames are of link type 105, which cannot be read",
+        ),
+    ],
+)
+def test_replay_refuses_what_it_cannot_read(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path, octets: bytes, message: str
+) -> None:
+    """Other files and other links end in an error that says what to do."""
+    capture.write_bytes(octets)
+
+    ran, events = events_of(discriminat, monkeypatch, str(capture))
+
+    assert (ran.status, events) == (1, [])
+    assert f"discriminat: error: {capture}: {message}\ndiscriminat: hint: " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("nowhere.pcap",), 1, "nowhere.pcap: No such file or directory"),
+        ((str(VECTORS),), 1, "Is a directory"),
+        (("--security-groups", GROUPS, "x"), 2, "--security-groups needs --network-interfaces"),
+        (("--network-interfaces", INTERFACES, "x"), 2, "--network-interfaces needs --security-groups"),
+        (("--addresses", "x", "--trust-names", "x"), 2, "not allowed with argument"),
+        (("--addresses", GROUPS, "x"), 1, "the addresses of 'SecurityGroups' are no list of texts"),
+        (("--addresses", "-", "-"), 2, "standard input can be one file only"),
+        ((), 2, "the following arguments are required: CAPTURE"),
+    ],
+)
+def test_replay_refuses_what_makes_no_sense(
+    discriminat: Discriminat, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    """Mistakes on the command line and files that are not there are told before anything is played."""
+    ran = discriminat("replay", *arguments)
+
+    assert (ran.status, ran.out) == (status, "")
+    assert message in ran.err

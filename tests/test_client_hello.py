@@ -54,7 +54,7 @@ LEGAL = [
     ("ECH of draft 12", client_hello(extra=extension(0xFE0C, b"any")), "offers_ech", True),
     ("ECH of draft 8", client_hello(extra=extension(0xFE08, b"any")), "offers_ech", True),
     ("ECH of draft 7", client_hello(extra=extension(0xFF02, b"any")), "offers_ech", True),
-    ("ESNI", client_hello(extra=extension(0xFFCE, b"any")), "offers_ech", True),
+    ("ESNI", client_hello(extra=extension(ESNI, b"any")), "offers_ech", True),
     ("a neighbour of ECH", client_hello(extra=extension(0xFE0E, b"any")), "offers_ech", False),
     ("neither", client_hello(grease=True), "offers_ech", False),
     ("empty key_share", client_hello(groups=(), extra=hellos.key_share()), "key_share_groups", ()),

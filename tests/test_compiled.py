@@ -16,7 +16,7 @@ import pytest
 from tests import installed
 
 ROOT = Path(__file__).parents[1]
-# Of the modules that setup.py compiles: they touch nothing but the core.
+# Of the modules that setup.py compiles, and of `replay`: they touch nothing but the core.
 CORE = (
     *("address", "client_hello", "decision", "engine", "event", "flow", "fqdn", "gate", "holding", "http"),
     *(
@@ -33,6 +33,7 @@ CORE = (
         "tls",
     ),
     *("tls_record", "waiting"),
+    *("capture", "player"),  # not compiled themselves, but they drive what is
 )
 
 
@@ -80,8 +81,9 @@ def test_the_engine_is_compiled(shipped: Path) -> None:
 def test_the_core_passes_its_tests_compiled(shipped: Path) -> None:
     """Tables and properties of the core hold for the compiled modules."""
     tests = [f"tests/test_{name}.py" for name in CORE]
+    tests += ["tests/property", "tests/fuzz/test_harnesses.py"]
 
-    said = run(shipped, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "tests/property")
+    said = run(shipped, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None

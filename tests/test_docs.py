@@ -14,21 +14,25 @@ import pytest
 from appliance.edge.journal import render
 from appliance.event import CONFIG_FIELDS, FLOW_FIELDS
 from appliance.reason import REASON_TEXT, Reason
+from appliance.selftest.findings import Findings, render_findings
+from appliance.selftest.judging import Outcome, Result
+from appliance.selftest.rows import ROWS
 from image.promises import PROMISES
 from tests.readme import GENERATED, OVERVIEW, SCHEMA, fill, render_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RUNBOOK = (ROOT / "appliance/RUNBOOK.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DOCUMENTS = [
     path
     for folder in (".", "appliance", "image", "terraform", "terraform/modules/*")
     for path in sorted(ROOT.glob(f"{folder}/*.md"))
 ]
-ONE_PAGE = 80  # lines
+ONE_PAGE = 90  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"check", "explain", "prepare", "prove", "run", "version"}
+VERBS = {"check", "explain", "prepare", "prove", "replay", "run", "selftest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
@@ -147,15 +151,15 @@ def test_readme_names_every_field_of_the_logs() -> None:
     assert [field for field in ("time", *FLOW_FIELDS, *CONFIG_FIELDS) if f"`{field}`" not in README] == []
 
 
-def test_readme_names_every_field_of_healthz() -> None:
-    """Who looks at /healthz at night finds each field in README."""
+def test_the_runbook_names_every_field_of_healthz() -> None:
+    """Who looks at /healthz at night finds each field in the runbook."""
     keys = set()
     for module, function in (("app", "report"), ("preference_reader", "report"), ("vitals", "document")):
         tree = ast.parse((ROOT / f"appliance/{module}.py").read_text())
         found = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function)
         keys |= {key.value for node in ast.walk(found) if isinstance(node, ast.Dict) for key in node.keys}
 
-    assert {key for key in keys if f"`{key}`" not in README} == set()
+    assert {key for key in keys if f"`{key}`" not in RUNBOOK} == set()
     assert keys >= {"status", "clients", "queue_drops"}
 
 
@@ -179,6 +183,19 @@ def test_check_prints_what_readme_shows(tmp_path: Path) -> None:
 
     assert shown is not None
     assert discriminat("check", "--security-groups", str(saved), status=1) == shown[1]
+
+
+def test_readme_shows_lines_of_the_selftest() -> None:
+    """Rows, words and codes of its sample are in the columns where the program prints them; times are a sample's."""
+    sample = re.search(r"appliance selftest api.example.com.*?\n\n(.*?)\.\.\.\n(.*?)```", README, re.DOTALL)
+    assert sample is not None
+    told = [Result(row, Outcome.ALLOWED if row.must_pass else Outcome.STOPPED, "") for row in ROWS]
+    printed = render_findings(Findings("api.example.com", 443, "203.0.113.10", 0.0117, tuple(told))).splitlines()
+
+    lines = sample[1].splitlines()
+    assert len(lines) == 4
+    assert [line for line in lines if not any(real and line.startswith(real) for real in printed)] == []
+    assert sample[2] == f"passed: {len(ROWS) - 7} stopped, 6 allowed, 1 not tried\n"
 
 
 def test_readme_is_read_because_it_is_short() -> None:

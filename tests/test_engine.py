@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 
 from appliance.command import LookUpClient, Resolve, SetVerdict
-from appliance.engine import DRIBBLE_SEGMENTS, Origin
+from appliance.engine import DRIBBLE_SEGMENTS
 from appliance.limits import Limits
+from appliance.origin import Origin
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import EMPTY_POLICY, compile_policy
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
 from tests import hellos
 from tests.playbook import (
+    BY_GIT,
+    BY_NAME,
     CLIENT,
     CLIENT_ISN,
     CLIENT_PORT,
@@ -65,7 +68,7 @@ def test_a_flow_opens_on_the_servers_reply() -> None:
     """A good hello goes on, alone; a good reply opens the flow; then it is forgotten."""
     play = Play()
     assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, by=BY_NAME)]
     assert play.engine.flows == 1
     assert play.wait(2.5) == []
     assert play.is_empty
@@ -100,7 +103,7 @@ def test_a_reply_in_two_segments_opens_with_the_second(cut: int) -> None:
     play = Play()
     play.client(HELLO)
     assert play.server(REPLY[:cut]) == []
-    assert play.server(REPLY[cut:], cut) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY[cut:], cut) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
 
 
 def test_a_hello_that_is_sent_again_goes_on_again() -> None:
@@ -109,7 +112,7 @@ def test_a_hello_that_is_sent_again_goes_on_again() -> None:
     play.client(HELLO)
     assert play.client(HELLO) == verdict("pass", 2)
     assert play.client(HELLO[100:], 100) == verdict("pass", 3)
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 4)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 4, by=BY_NAME)]
 
 
 def test_packets_queued_before_the_kernel_knew_go_on_but_open_nothing() -> None:
@@ -190,6 +193,50 @@ def shifted(commands: list, by: int) -> list:
         replace(to_client, acknowledgement=(to_client.acknowledgement + by) % 2**32),
         replace(to_server, sequence=(to_server.sequence + by) % 2**32),
     ]
+
+
+# ---- policy that changes while a reply is awaited (X1) ----
+
+UNLISTED = make_policy(names="other.example.com")
+
+
+def test_a_reply_after_its_rule_went_opens_nothing() -> None:
+    """The hello was good; by the time the server agrees nothing is listed: both ends are reset."""
+    play = Play()
+    play.client(HELLO)
+    assert play.policy(UNLISTED) == []
+    assert play.server(REPLY) == [
+        refused("client", "name_not_listed"),
+        *resets(len(HELLO)),
+        *verdict("drop", 2),
+    ]
+    play.wait(3)
+    assert play.is_empty
+
+
+def test_a_reply_after_a_change_that_keeps_its_rule_opens() -> None:
+    """The event names the rule that allows by then."""
+    play = Play()
+    play.client(HELLO)
+    play.policy(make_policy(names=f"other.example.com,{NAME}"))
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, by=BY_NAME)]
+    assert play.events[-1]["rule"] == "tcp/443 0.0.0.0/0"
+
+
+def test_see_thru_opens_what_lost_its_rule_meanwhile() -> None:
+    """Under its own name: the flow ends with the grant."""
+    play = Play(client=SEEING)
+    play.client(HELLO)
+    play.policy(UNLISTED)
+    assert play.server(REPLY) == [refused("client", "name_not_listed"), *verdict("allow", 2)]
+
+
+def test_an_ssh_flow_whose_host_went_meanwhile_is_refused() -> None:
+    """Its address belongs to no listed name any more."""
+    play = Play(port=22)
+    assert play.client(SSH)[-1] == verdict("pass", 1)[0]
+    play.policy(make_policy(clients=()))
+    assert play.server(SSH, received=len(SSH))[0] == refused("client", "client_unknown")
 
 
 # ---- hellos that are refused ----
@@ -358,7 +405,7 @@ def test_a_keep_alive_probe_harms_no_flow() -> None:
     assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 3)]
     assert play.client(b"x", len(HELLO) - 1) == verdict("drop", 4)
     assert play.client(HELLO[-1:], len(HELLO) - 1) == verdict("pass", 5)
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 6)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 6, by=BY_NAME)]
     play = Play()
     play.client(b"", flags=URG | 16)
     assert play.client(b"\0", -1) == verdict("drop", 2)  # of a flow that is refused nothing passes
@@ -416,7 +463,7 @@ def test_early_data_waits_for_the_reply() -> None:
     play.client(HELLO)
     assert play.client(EARLY_DATA, len(HELLO)) == []
     assert play.client(HELLO) == verdict("pass", 3)  # also when the hello is sent again
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 4)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 4, by=BY_NAME)]
 
 
 def test_early_data_waits_when_the_hello_had_to_wait() -> None:
@@ -425,14 +472,14 @@ def test_early_data_waits_when_the_hello_had_to_wait() -> None:
     play.client(HELLO)
     play.client(EARLY_DATA, len(HELLO))
     assert play.answers(answer(NAME, SERVER)) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
 
 
 def test_early_data_in_the_hellos_own_segment_goes_with_it() -> None:
     """A packet cannot be split."""
     play = Play()
     assert play.client(HELLO + EARLY_DATA) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY, received=len(HELLO + EARLY_DATA)) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(REPLY, received=len(HELLO + EARLY_DATA)) == [GOOD_REPLY, *verdict("allow", 2, by=BY_NAME)]
 
 
 def test_early_data_beyond_what_is_kept_waits_too() -> None:
@@ -480,6 +527,19 @@ def test_a_second_hello_nobody_asked_for_kills_the_flow() -> None:
     assert play.client(HELLO[100:] + OTHER_HELLO, 100)[0] == refused("client", "malformed")
 
 
+def test_a_second_hello_beyond_what_is_kept_does_not_go_on() -> None:
+    """A segment that begins in the first hello and ends where nothing is kept was not inspected (T4)."""
+    limits = Limits(stream_octets=len(HELLO) + 10)
+    play = Play(limits=limits)
+    play.client(HELLO)
+    assert play.client(HELLO[100:] + OTHER_HELLO, 100) == []
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    play = Play(answers=(), limits=limits)
+    play.client(HELLO)
+    play.client(HELLO[100:] + OTHER_HELLO, 100)
+    assert play.answers(answer(NAME, SERVER)) == [GOOD_HELLO, *verdict("pass", 1)]
+
+
 def test_a_second_hello_follows_a_request_to_retry() -> None:
     """It goes on when it asks for the same name; the reply then opens the flow."""
     play = Play()
@@ -489,7 +549,7 @@ def test_a_second_hello_follows_a_request_to_retry() -> None:
     both = len(HELLO + SECOND_HELLO)
     assert play.server(hellos.CHANGE_CIPHER_SPEC_RECORD + REPLY, len(RETRY), received=both) == [
         GOOD_REPLY,
-        *verdict("allow", 4),
+        *verdict("allow", 4, by=BY_NAME),
     ]
 
 
@@ -597,7 +657,7 @@ def test_a_warning_before_the_reply_is_no_refusal() -> None:
     play = Play()
     play.client(HELLO)
     assert play.server(WARNING) == []
-    assert play.server(REPLY, len(WARNING)) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY, len(WARNING)) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
     play = Play()
     play.client(HELLO)
     assert play.server(WARNING + OLD_REPLY)[0] == refused("server", "server_tls_too_old")
@@ -634,7 +694,7 @@ def test_ssh_client_first() -> None:
     """The identification strings open the flow, the server's in its turn."""
     play = Play(port=22)
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 1)]
-    assert play.server(SSH, received=0) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(SSH, received=0) == [GOOD_REPLY, *verdict("allow", 2, by=BY_GIT)]
     assert [event["proto_v"] for event in play.events] == ["2.0", "2.0"]
     assert play.events[0]["dhost"] == str(GIT)
 
@@ -643,7 +703,7 @@ def test_ssh_server_first() -> None:
     """A server does not wait for its client; the client's identification then opens the flow."""
     play = Play(port=22)
     assert play.server(b"welcome\r\n" + SSH, received=0) == verdict("pass", 1)
-    assert play.client(SSH) == [SSH_HELLO, GOOD_REPLY, *verdict("allow", 2)]
+    assert play.client(SSH) == [SSH_HELLO, GOOD_REPLY, *verdict("allow", 2, by=BY_GIT)]
 
 
 def test_ssh_server_first_while_dns_is_asked() -> None:
@@ -651,7 +711,12 @@ def test_ssh_server_first_while_dns_is_asked() -> None:
     play = Play(port=22, answers=())
     assert play.server(SSH, received=0) == [Resolve(GIT)]
     assert play.client(SSH) == []
-    assert play.answers(answer(GIT, SERVER)) == [*verdict("pass", 1), SSH_HELLO, GOOD_REPLY, *verdict("allow", 2)]
+    assert play.answers(answer(GIT, SERVER)) == [
+        *verdict("pass", 1),
+        SSH_HELLO,
+        GOOD_REPLY,
+        *verdict("allow", 2, by=BY_GIT),
+    ]
     play.wait(3)
     assert play.is_empty
 
@@ -661,7 +726,12 @@ def test_ssh_client_first_while_dns_is_asked() -> None:
     play = Play(port=22, answers=())
     assert play.client(SSH) == [Resolve(GIT)]
     assert play.server(SSH, received=0) == []
-    assert play.answers(answer(GIT, SERVER)) == [SSH_HELLO, *verdict("pass", 1), GOOD_REPLY, *verdict("allow", 2)]
+    assert play.answers(answer(GIT, SERVER)) == [
+        SSH_HELLO,
+        *verdict("pass", 1),
+        GOOD_REPLY,
+        *verdict("allow", 2, by=BY_GIT),
+    ]
 
 
 def test_ssh_server_in_pieces() -> None:
@@ -670,7 +740,7 @@ def test_ssh_server_in_pieces() -> None:
     assert play.server(b"wel", received=0) == []
     assert play.server(b"come\r\nSSH-2.0-", 3, received=0) == []
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 3)]
-    assert play.server(b"x\r\n", 17, received=len(SSH)) == [GOOD_REPLY, *verdict("allow", 1, 2, 4)]
+    assert play.server(b"x\r\n", 17, received=len(SSH)) == [GOOD_REPLY, *verdict("allow", 1, 2, 4, by=BY_GIT)]
 
 
 SSH_REFUSED = [
@@ -728,7 +798,7 @@ def test_both_kinds_pass_on_a_port_with_both_kinds_of_rules() -> None:
     """TLS by its name, SSH by its address."""
     play = Play(port=8443)
     assert play.client(HELLO) == [GOOD_HELLO, *verdict("pass", 1)]
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, by=("tls", NAME, 8443))]
     play.client_port += 1
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 3)]
 

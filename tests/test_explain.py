@@ -259,6 +259,12 @@ NOTES = [
         [],
     ),
     (
+        "a SYN that is held back",
+        vpc(web=[tcp("discriminat:tls:web.example.org")]),
+        {"preferred": {"syn_gate": "on"}},
+        ["unless another name of this port has the address, the SYN is refused as address_not_listed: syn_gate is on"],
+    ),
+    (
         "an event that is not written",
         vpc(web=WEB),
         {"preferred": {"flow_log_verbosity": "only_disallowed"}},
@@ -450,7 +456,7 @@ refused by the rules, but see-thru lets it pass: 10.0.1.10 to other.example.org 
             in sg-web (web)
   see-thru  until 2027-01-06, 1 day remaining, for every known client, by the preferences (%default)
   preferred by P
-            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: []
+            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off"
   note      the flow log says nothing of it: flow_log_verbosity is "none"
 """,
     ),
@@ -510,7 +516,13 @@ def test_document_speaks_the_log_s_language() -> None:
         "dns_error": "",
         "dns_addresses": [],
         "aws_lets_out": True,
-        "preferences": {"flow_log_verbosity": "full", "see_thru": None, "ech": "deny", "clients": []},
+        "preferences": {
+            "flow_log_verbosity": "full",
+            "see_thru": None,
+            "ech": "deny",
+            "clients": [],
+            "syn_gate": "off",
+        },
         "preferences_source": "",
         "flow_logged": True,
         "notes": [],

@@ -6,6 +6,7 @@ import pytest
 
 from appliance.command import LookUpClient
 from appliance.limits import Limits
+from appliance.origin import Origin
 from appliance.policy.policy import EMPTY_POLICY
 from appliance.policy.preferences import Preferences
 from tests.playbook import (
@@ -78,6 +79,16 @@ def test_a_syn_to_a_listed_port_passes() -> None:
 def test_without_a_policy_nothing_passes() -> None:
     """And AWS is not asked: there is no policy that could know the client."""
     assert Play(policy=EMPTY_POLICY).gate(syn()) == [*verdict("deny", 1), refused("client", "policy_not_loaded")]
+
+
+def test_flows_beyond_the_rate_of_a_client_are_dropped() -> None:
+    """Whatever is listed and whoever sees through; a client that is only busy tries again (X5)."""
+    play = Play()
+    for number, client in enumerate((CLIENT, SEEING, STRANGER), start=1):
+        commands = play.queued(Origin.EXCESS, syn(client))
+        assert commands == [*verdict("drop", number), refused("client", "too_many_flows")]
+    assert play.events[1]["see_thru_exerted"] is False
+    assert play.engine.held == 0
 
 
 # ---- see-thru ----

@@ -53,7 +53,7 @@ REFUSED_CLIENTS = {
     "CONNECT, then a hello": (b"CONNECT a:443 HTTP/1.1\r\n\r\n" + HELLO, "http", Reason.HTTP_PLAINTEXT),
     "no name": (hellos.client_stream(hellos.client_hello(None)), "tls", Reason.NO_SNI),
     "ECH": (hellos.client_stream(hellos.client_hello(ech=True)), "tls", Reason.ECH),
-    "ESNI": (hellos.client_stream(hellos.client_hello(extra=hellos.extension(0xFFCE))), "tls", Reason.ECH),
+    "ESNI": (hellos.client_stream(hellos.client_hello(extra=hellos.extension(hellos.ESNI))), "tls", Reason.ECH),
     "TLS 1.1": (hellos.client_stream(hellos.client_hello(versions=(hellos.TLS_1_1,))), "tls", Reason.TLS_TOO_OLD),
     "draft and GREASE": (
         hellos.client_stream(hellos.client_hello(versions=(hellos.DRAFT_28, hellos.GREASE))),

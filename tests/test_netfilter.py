@@ -67,7 +67,7 @@ def test_ruleset_is_closed(variant: str) -> None:
     closed, ours = ("forward", "settle", "input"), ("postrouting", "output")
     assert policies == dict.fromkeys(closed, "drop") | dict.fromkeys(ours, "accept")
     assert "bypass" not in ruleset + render_iptables(CONFIGS[variant])
-    for name in ("annotated", "see_thru"):
+    for name in ("annotated", "gated", "see_thru"):
         assert "elements" not in re.findall(rf"set {name} \{{.*", ruleset)[0]
 
 
@@ -97,15 +97,15 @@ def test_every_queue_is_reached(queues: int) -> None:
     """By each kind of packet; in both variants under the same marks."""
     config = NetfilterConfig(clients=CLIENTS, queues=queues, nft_queue=True, first_queue=100)
     queued = [int(number) for number in re.findall(r"queue num (\d+)", render_ruleset(config))]
-    assert sorted(queued) == sorted(list(range(100, 100 + queues)) * 3)
+    assert sorted(queued) == sorted(list(range(100, 100 + queues)) * 4)
     marks = re.findall(r"--mark (0x\w+)/0xff000000 -j NFQUEUE --queue-num (\d+)", render_iptables(config))
     expected = {
         (f"{queue_mark(origin, queue):#010x}", str(100 + queue))
-        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE)
+        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE, Mark.EXCESS)
         for queue in range(queues)
     }
     assert set(marks) == expected
-    assert len(expected) == 3 * queues
+    assert len(expected) == 4 * queues
 
 
 # ---- marks ----
@@ -114,7 +114,7 @@ def test_every_queue_is_reached(queues: int) -> None:
 def test_marks_do_not_overlap() -> None:
     """State, queue and sequence number have bits of their own."""
     assert len({mark.bits for mark in Mark}) == len(Mark)
-    for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE):
+    for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE, Mark.EXCESS):
         for queue in range(16):
             mark = queue_mark(origin, queue)
             assert mark & netfilter.ISN_MASK == 0
@@ -127,6 +127,41 @@ def test_octets_of_a_sequence_number_in_reverse(sequence: int) -> None:
     turned = sequence & netfilter.ISN_MASK | queue_mark(Mark.CLIENT, 3)
     reverse = int.from_bytes(sequence.to_bytes(4), "little") >> 8 | queue_mark(Mark.CLIENT, 3)
     assert isn_of(turned, is_reversed=False) == isn_of(reverse, is_reversed=True)
+
+
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_no_mark_comes_from_a_packet(variant: str) -> None:
+    """A connection's mark is what we say, or the server's word on where it begins; a packet's is wiped first (X4)."""
+    ruleset = re.sub(r'"[^"]*"', "", render_ruleset(CONFIGS[variant]))
+    number, constant = r"0x[0-9a-f]{8}", r"(0x[0-9a-f]{8}|0)"
+    isn = {"meta mark set tcp ackseq", "ct mark set meta mark >> 8", "ct mark set tcp ackseq & 0x00ffffff"}
+    sets = {
+        found.strip()
+        for found in re.findall(r"(?:meta|ct) mark set [^;\n]*?(?= accept| goto| return| comment|\n)", ruleset)
+    }
+    ours = (
+        rf"(meta|ct) mark set (ct mark & {number} \| )?{constant}|ct mark set ct mark \| {number}|ct mark set meta mark"
+    )
+    assert [each for each in sets - isn if re.fullmatch(ours, each) is None] == []
+    chains = dict(re.findall(r"chain (\w+) \{\n(.*?)\n    \}", ruleset, re.DOTALL))
+    assert [name for name, rules in chains.items() if "ackseq" in rules] == ["agreed"]
+    assert "ct mark set meta mark accept" in chains["settle"]
+    before, wiped, _ = chains["forward"].partition("meta mark set 0")
+    assert wiped
+    assert "meta mark" not in before
+
+
+@pytest.mark.parametrize("variant", CONFIGS)
+def test_what_allowed_a_flow_is_no_part_of_its_state(variant: str) -> None:
+    """Wherever a mark is compared, only the bits that say the state are; what is denied stays so behind the engine."""
+    ruleset = re.sub(r'"[^"]*"|ct mark & 0x00ffffff \||mark set ct mark', "", render_ruleset(CONFIGS[variant]))
+    compared = re.findall(r"(?:ct|meta) mark (?!set|>>)(.{14})", ruleset)
+    assert set(compared) == {"& 0xf0000000 =", "& 0xf0000000 !", "& 0xf8000000 !"}
+    settle = re.search(r"chain settle \{.*?\n    \}", ruleset, re.DOTALL)
+    assert settle is not None
+    rules = settle[0].splitlines()
+    assert "ct mark & 0xf0000000 == 0xd0000000 goto rejected" in rules[3]
+    assert "meta mark & 0xf0000000 == 0x10000000 accept" in rules[4]
 
 
 # ---- what the tools are asked ----
@@ -187,6 +222,24 @@ def test_open_ports_tells_differences_only(tools: Tools) -> None:
         "delete element inet discriminat see_thru { 10.0.1.11 }",
         "add element inet discriminat annotated { 10.0.1.11 . 443 }",
         "add element inet discriminat see_thru { 10.0.1.10 }",
+    ]
+
+
+def test_the_syn_gate_moves_ports_from_one_set_to_the_other(tools: Tools) -> None:
+    """In one transaction, back and forth, so that no SYN finds its port in neither."""
+    table = Netfilter()
+    table.open_ports([(CLIENT, 443)], [], ())
+    table.open_ports([(OTHER, 22)], [], (), syn_gate=True)
+    table.open_ports([(CLIENT, 443)], [], ())
+    assert [text.splitlines() for _, text in tools.asked[1:]] == [
+        [
+            "delete element inet discriminat annotated { 10.0.1.10 . 443 }",
+            "add element inet discriminat gated { 10.0.1.11 . 22 }",
+        ],
+        [
+            "delete element inet discriminat gated { 10.0.1.11 . 22 }",
+            "add element inet discriminat annotated { 10.0.1.10 . 443 }",
+        ],
     ]
 
 

@@ -243,7 +243,13 @@ def test_the_last_reading_and_what_is_in_force_are_reported(
     assert (report["parameter"], report["outcome"]) == ("P", outcome)
     assert str(report["failure"]).startswith(failure)
     assert bool(report["failure"]) == bool(failure)
-    assert report["in_force"] == {"flow_log_verbosity": "full", "see_thru": see_thru, "ech": "deny", "clients": []}
+    assert report["in_force"] == {
+        "flow_log_verbosity": "full",
+        "see_thru": see_thru,
+        "ech": "deny",
+        "clients": [],
+        "syn_gate": "off",
+    }
     assert (report["age_seconds"] is None) == (answers == [AWAY])
 
 
@@ -265,5 +271,5 @@ def test_a_reader_of_nothing_reports_the_settings() -> None:
         "age_seconds": None,
         "outcome": "",
         "failure": "",
-        "in_force": {"flow_log_verbosity": "full", "see_thru": None, "ech": "allow", "clients": []},
+        "in_force": {"flow_log_verbosity": "full", "see_thru": None, "ech": "allow", "clients": [], "syn_gate": "off"},
     }

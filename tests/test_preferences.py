@@ -13,6 +13,7 @@ from appliance.policy.preferences import (
     PROBLEMS_MAX,
     TEXT_MAX,
     Ech,
+    Gating,
     Preferences,
     Verbosity,
     diff_preferences,
@@ -45,6 +46,7 @@ TAKEN = [
     ({"see_thru": "2027-01-31"},                         Preferences(see_thru=DAY)),
     ({"ech": "deny"},                                    DEFAULTS),
     ({"ech": "allow"},                                   Preferences(ech=Ech.ALLOW)),
+    ({"syn_gate": "on"},                                 Preferences(syn_gate=Gating.ON)),
     ({"clients": []},                                    DEFAULTS),
     ({"clients": ["10.1.2.3/16", "10.1.0.0/16"]},        Preferences(clients=(NETWORK,))),
     ({"clients": ["10.0.0.0/8", "10.0.0.1/32"]},
@@ -59,8 +61,8 @@ def test_what_a_document_means(values: dict[str, object], preferences: Preferenc
 
 
 def test_nothing_is_open_by_default() -> None:
-    """No see-thru, no hidden names, no further clients, and every flow in the log."""
-    assert Preferences(Verbosity.FULL, None, Ech.DENY, ()) == DEFAULTS
+    """No see-thru, no hidden names, no further clients, every flow in the log; the SYN gate is for who asks for it."""
+    assert Preferences(Verbosity.FULL, None, Ech.DENY, (), Gating.OFF) == DEFAULTS
 
 
 WORDS = 'write "full", "only_disallowed" or "none"'
@@ -77,6 +79,7 @@ BAD = [
     ("see_thru",            20270131,                'write the last day, such as "2027-01-31", or null'),
     ("see_thru",            False,                   'write the last day, such as "2027-01-31", or null'),
     ("ech",                 True,                    'true is not a choice, and "allow" stays in force'),
+    ("syn_gate",            True,                    'true is not a choice, and "off" stays in force'),
     ("ech",                 "",                      'write "deny" or "allow"'),
     ("clients",             "10.1.0.0/16",           f'is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
     ("clients",             None,                    f'null is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
@@ -165,7 +168,7 @@ def test_unknown_keys_are_warned_about() -> None:
             "error",
             "ignored",
             reason="preferences: 'wildcard_exposure' is unknown, and ignored; "
-            "the known keys are flow_log_verbosity, see_thru, ech, clients",
+            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate",
         ),
     ]
 
@@ -202,7 +205,7 @@ def test_what_changed() -> None:
 def test_all_in_one_line() -> None:
     """In the words of the document."""
     assert state_preferences(SET) == (
-        'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"]'
+        'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off"'
     )
 
 

@@ -119,7 +119,7 @@ USAGE = [
     # arguments, status, part of what is said
     (["--group", "web"], 2, "is not the id of a Security Group"),
     (["--group", f"{GROUP}\n"], 2, "is not the id of a Security Group"),
-    (["--min-count", "0"], 2, "1 or more"),
+    (["--min-count", "0"], 2, "is no count"),
     (["--min-count", "x"], 2, "invalid int value"),
     (["--since", "yesterday"], 2, "is not a time"),
     (["--keep", "com"], 2, "single label"),

@@ -6,6 +6,8 @@ import pytest
 
 from appliance.edge import system
 from appliance.edge.system import (
+    ESTABLISHED_WAIT,
+    UNACKNOWLEDGED_WAIT,
     apply_kernel_settings,
     conntrack_capacity,
     conntrack_use,
@@ -13,6 +15,7 @@ from appliance.edge.system import (
     memory_octets,
     queue_drops,
 )
+from appliance.settings import Settings
 
 GIB = 1 << 30
 
@@ -54,6 +57,17 @@ def test_what_keeps_flows_honest_is_among_the_settings() -> None:
     assert settings["net/netfilter/nf_conntrack_tcp_be_liberal"] == "0"
     assert settings["net/netfilter/nf_conntrack_checksum"] == "1"
     assert list(settings)[-1] == "net/ipv4/ip_forward"
+
+
+def test_handshakes_hold_nothing_for_long() -> None:
+    """At the rate of one client they take about half of the ports towards one server; an open flow keeps its own."""
+    settings = {name.rpartition("/")[2]: int(value) for name, value in kernel_settings(GIB).items()}
+    timeouts = {state: settings[f"nf_conntrack_tcp_timeout_{state}"] for state in ("syn_sent", "syn_recv")}
+    rate = Settings().engine_client_rate
+
+    assert max(timeouts.values()) * rate + 2 * rate <= 0.55 * (65536 - 1024)
+    assert settings["nf_conntrack_tcp_timeout_established"] == ESTABLISHED_WAIT > UNACKNOWLEDGED_WAIT
+    assert settings["nf_conntrack_tcp_timeout_unacknowledged"] == UNACKNOWLEDGED_WAIT
 
 
 def test_a_setting_that_is_right_is_not_written(proc: Path) -> None:

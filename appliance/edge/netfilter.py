@@ -15,6 +15,7 @@ import jinja2
 
 from appliance.address import PRIVATE_NETWORKS, Ipv4, Network, format_ipv4
 from appliance.errors import KernelError
+from appliance.policy.entry import ENTRY_BITS
 
 TABLE = "discriminat"
 IPTABLES_CHAIN = "DISCRIMINAT"
@@ -27,6 +28,7 @@ STATE_MASK = 0xF << STATE_SHIFT
 QUEUE_SHIFT = 24
 QUEUES_MAX = 16
 ISN_MASK = (1 << QUEUE_SHIFT) - 1
+REOPENED = 1 << ENTRY_BITS  # of a connection's mark: an allowed one's client has sent another SYN
 
 
 # What bears no mark, such as the bulk of an allowed flow, need not be compared with every queue's.
@@ -41,6 +43,7 @@ class Mark(enum.IntEnum):
     SERVER = 0x5  # packet: queued, server to client
     GATE = 0x6  # packet: queued, no rule lets it pass
     RESET = 0x7  # packet: a reset of our own
+    EXCESS = 0x8  # packet: queued, the first of a flow beyond the rate of its client
     ALLOWED = 0xA  # packet and connection
     DENIED = 0xD  # packet and connection
 
@@ -63,6 +66,7 @@ class NetfilterConfig:
     health_clients: tuple[Network, ...] = ()  # who may ask for it, beside the clients
     mss: int = 1460  # octets; longer segments would not fit the engine's copy of a packet
     refusals_per_second: int = 50  # first packets per client that are looked at before being refused
+    openings_per_second: int = 2000  # new flows of one client, and twice as many at once; the others are dropped
     private: tuple[Network, ...] = field(default=PRIVATE_NETWORKS)  # destinations never forwarded to
 
 
@@ -103,6 +107,7 @@ def render_ruleset(config: NetfilterConfig) -> str:
         health_clients=config.health_clients,
         mss=config.mss,
         refusals_per_second=config.refusals_per_second,
+        openings_per_second=config.openings_per_second,
         clients=config.clients,
         private=config.private,
         elements=_elements,
@@ -113,7 +118,8 @@ def render_ruleset(config: NetfilterConfig) -> str:
         mark_allowed=_hex(Mark.ALLOWED.bits),
         mark_denied=_hex(Mark.DENIED.bits),
         mark_reset=_hex(Mark.RESET.bits),
-        mark_reopened=_hex(Mark.ALLOWED.bits | 1),
+        reopened=_hex(REOPENED),
+        state_or_reopened=_hex(STATE_MASK | REOPENED),
     )
 
 
@@ -122,7 +128,7 @@ def render_iptables(config: NetfilterConfig) -> str:
     rules = [
         f"-A {IPTABLES_CHAIN} -m mark --mark {_hex(queue_mark(origin, queue))}/{_hex(STATE_MASK | 0xF << QUEUE_SHIFT)}"
         f" -j NFQUEUE --queue-num {config.first_queue + queue}"
-        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE)
+        for origin in (Mark.CLIENT, Mark.SERVER, Mark.GATE, Mark.EXCESS)
         for queue in range(config.queues)
     ]
     return "\n".join(["*filter", f":{IPTABLES_CHAIN} - [0:0]", *rules, "COMMIT", ""])
@@ -143,6 +149,7 @@ class Netfilter:
     def __init__(self) -> None:
         self._clients: tuple[Network, ...] = ()
         self._annotated: frozenset[tuple[Ipv4, int]] = frozenset()
+        self._gated: frozenset[tuple[Ipv4, int]] = frozenset()
         self._see_thru: frozenset[Ipv4] = frozenset()
 
     def has_nft_queue(self) -> bool:
@@ -170,7 +177,8 @@ class Netfilter:
             KernelError: the kernel or the tools refused; the ruleset is as it was before.
         """
         _check(["nft", "-f", "-"], render_ruleset(config))
-        self._clients, self._annotated, self._see_thru = config.clients, frozenset(), frozenset()
+        self._clients = config.clients
+        self._annotated, self._gated, self._see_thru = frozenset(), frozenset(), frozenset()
         if config.nft_queue:
             return
         _check(["iptables-restore", "--noflush"], render_iptables(config))
@@ -178,7 +186,12 @@ class Netfilter:
             _check(["iptables", "-I", *IPTABLES_JUMP])
 
     def open_ports(
-        self, annotated: Iterable[tuple[Ipv4, int]], see_thru: Iterable[Ipv4], clients: tuple[Network, ...]
+        self,
+        annotated: Iterable[tuple[Ipv4, int]],
+        see_thru: Iterable[Ipv4],
+        clients: tuple[Network, ...],
+        *,
+        syn_gate: bool = False,
     ) -> None:
         """Make the kernel's sets what the policy says, in one transaction.
 
@@ -186,22 +199,28 @@ class Netfilter:
             annotated: (client, port) for which some annotation exists.
             see_thru: clients with a see-thru grant in force today.
             clients: whose packets are filtered, and hidden behind our address.
+            syn_gate: whether the engine sees every SYN, rather than the hello alone.
 
         Raises:
             KernelError: nothing was changed.
         """
-        new_annotated, new_see_thru = frozenset(annotated), frozenset(see_thru)
+        listed, new_see_thru = frozenset(annotated), frozenset(see_thru)
+        nothing: frozenset[tuple[Ipv4, int]] = frozenset()
+        new_annotated, new_gated = (nothing, listed) if syn_gate else (listed, nothing)
         commands = [
             *_set_commands("delete", "annotated", map(_annotated_element, self._annotated - new_annotated)),
+            *_set_commands("delete", "gated", map(_annotated_element, self._gated - new_gated)),
             *_set_commands("delete", "see_thru", map(format_ipv4, self._see_thru - new_see_thru)),
             *_set_commands("add", "annotated", map(_annotated_element, new_annotated - self._annotated)),
+            *_set_commands("add", "gated", map(_annotated_element, new_gated - self._gated)),
             *_set_commands("add", "see_thru", map(format_ipv4, new_see_thru - self._see_thru)),
         ]
         if clients != self._clients:  # whole, for the kernel has merged networks that touch
             commands += [f"flush set inet {TABLE} clients\n", *_set_commands("add", "clients", map(str, clients))]
         if commands:
             _check(["nft", "-f", "-"], "".join(commands))
-        self._clients, self._annotated, self._see_thru = clients, new_annotated, new_see_thru
+        self._clients = clients
+        self._annotated, self._gated, self._see_thru = new_annotated, new_gated, new_see_thru
 
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each named counter of our table."""

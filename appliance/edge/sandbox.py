@@ -11,6 +11,7 @@ import ctypes
 import os
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from appliance.errors import KernelError
 CLIENT, CLIENT_NETWORK = parse_ipv4("10.255.0.2"), Network.parse("10.255.0.0/30")
 SERVER = parse_ipv4("203.0.113.2")  # RFC 5737: nobody's, so neither private nor anywhere on the Internet
 PORT = 443
+
+BACKLOG = 16  # connections that wait to be accepted
 
 _NEWUSER, _NEWNET = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET
 _OWN_NETWORK = Path("/proc/self/ns/net")
@@ -33,18 +36,28 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The ends of the network. `clients`: TCP sockets, not connected. `listener`: at SERVER and PORT."""
+    """The ends of the network.
+
+    Attributes:
+        clients: TCP sockets, not connected.
+        listener: at SERVER and PORT.
+        others: listeners at the other places that were asked for.
+        client_network: a descriptor, for `become_client`.
+    """
 
     clients: tuple[socket.socket, ...]
     listener: socket.socket
+    others: tuple[socket.socket, ...]
+    client_network: int
 
 
-def enter(clients: int, wait: float) -> Sandbox:
+def enter(clients: int, wait: float, places: Sequence[tuple[str, int]] = ()) -> Sandbox:
     """Move this process into the box of a new network, and return the ends: so many clients, and the server.
 
     Args:
         clients: how many sockets.
         wait: timeout of each socket, in seconds.
+        places: addresses and ports that the server has as well, whoever's they are outside.
 
     Raises:
         KernelError: there may be no such network. The process is of no use any more.
@@ -53,7 +66,7 @@ def enter(clients: int, wait: float) -> Sandbox:
     client_network = _new_network(own_user=True)
     sockets = tuple(_tcp_socket(wait) for _ in range(clients))
     server_network = _new_network()
-    listener = _tcp_socket(wait)
+    listener, *others = (_tcp_socket(wait) for _ in range(1 + len(places)))
     box_network = _new_network()
     if _OWN_NETWORK.readlink() == outside:
         raise KernelError("no network of our own: still in the one outside")
@@ -71,11 +84,25 @@ def enter(clients: int, wait: float) -> Sandbox:
     _set_network(client_network)
     _ip("address add 10.255.0.2/30 dev eth0", "link set eth0 up", "route add default via 10.255.0.1")
     _set_network(server_network)
-    _ip("address add 203.0.113.2/30 dev eth0", "link set eth0 up")
-    listener.bind((socket.inet_ntoa(SERVER.to_bytes(4)), PORT))
-    listener.listen(clients)
+    addresses = sorted({address for address, _ in places})
+    _ip(
+        "address add 203.0.113.2/30 dev eth0",
+        "link set eth0 up",
+        "link set lo up",
+        *(f"address add {address}/32 dev lo" for address in addresses),
+    )
+    for each, place in zip((listener, *others), ((socket.inet_ntoa(SERVER.to_bytes(4)), PORT), *places), strict=True):
+        each.bind(place)
+        each.listen(BACKLOG)
     _set_network(box_network)
-    return Sandbox(sockets, listener)
+    if addresses:
+        _ip(*(f"route add {address} via 203.0.113.2 dev server" for address in addresses))
+    return Sandbox(sockets, listener, tuple(others), client_network)
+
+
+def become_client(sandbox: Sandbox) -> None:
+    """Move this thread, and it alone, to where the clients are; what it opens from now on is theirs."""
+    _set_network(sandbox.client_network)
 
 
 def _new_network(*, own_user: bool = False) -> int:

@@ -12,6 +12,10 @@ PROC_SYS = Path("/proc/sys")
 CONNTRACK_OCTETS = 384  # memory of one conntrack entry, roughly
 CONNTRACK_SHARE = 8  # at most one part in so many of the memory goes to conntrack
 CONNTRACK_LEAST = 65536  # entries
+# How long conntrack remembers a TCP connection without a packet, in seconds.
+HANDSHAKE_WAIT = 15  # while its handshake is not finished
+ESTABLISHED_WAIT = 7440  # afterwards: RFC 5382 REQ-5
+UNACKNOWLEDGED_WAIT = 300  # while something is not acknowledged, such as a hello that is held
 
 
 def conntrack_capacity(memory: int) -> int:
@@ -30,7 +34,12 @@ def kernel_settings(memory: int) -> dict[str, str]:
         "net/netfilter/nf_conntrack_tcp_loose": "0",
         "net/netfilter/nf_conntrack_tcp_be_liberal": "0",
         "net/netfilter/nf_conntrack_checksum": "1",
-        "net/netfilter/nf_conntrack_tcp_timeout_established": "7440",  # RFC 5382 REQ-5
+        # Handshakes that are not finished hold a port towards their server: not for one and two minutes (X5).
+        "net/netfilter/nf_conntrack_tcp_timeout_syn_sent": str(HANDSHAKE_WAIT),
+        "net/netfilter/nf_conntrack_tcp_timeout_syn_recv": str(HANDSHAKE_WAIT),
+        "net/netfilter/nf_conntrack_tcp_timeout_established": str(ESTABLISHED_WAIT),
+        "net/netfilter/nf_conntrack_tcp_timeout_unacknowledged": str(UNACKNOWLEDGED_WAIT),
+        "net/netfilter/nf_conntrack_tcp_timeout_max_retrans": str(UNACKNOWLEDGED_WAIT),
         # One interface: without this the box tells its clients to go round it.
         "net/ipv4/conf/all/send_redirects": "0",
         "net/ipv4/conf/default/send_redirects": "0",

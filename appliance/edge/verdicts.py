@@ -16,6 +16,7 @@ _SUBSYSTEM_QUEUE = 3
 _MESSAGE_VERDICT = 1
 _REQUEST = 1  # NLM_F_REQUEST
 _VERDICT_HEADER, _MARK = 2, 3  # attributes
+_MARK_HEADER = struct.pack("=HH", 8, _MARK)
 _DROP, _ACCEPT = 0, 1  # NF_DROP, NF_ACCEPT
 _BUFFER = 256 * 1024  # octets that may be sent in one go: six thousand verdicts
 
@@ -46,7 +47,7 @@ class Verdicts:
     @staticmethod
     def mark_attribute(mark: int) -> bytes:
         """Return what makes an accepted packet bear a mark, for `accept`."""
-        return struct.pack("=HH", 8, _MARK) + struct.pack("!I", mark)
+        return _MARK_HEADER + mark.to_bytes(4)
 
     def accept(self, packet_id: int, mark_attribute: bytes) -> None:
         """Let a packet go on, with a mark."""

@@ -82,9 +82,10 @@ class Fault:
     def render(self) -> str:
         """Return the message, the text with a row of tildes under the fault, and the hint, on lines of their own."""
         start, end = self.span
-        text = "".join(character if character.isprintable() else "?" for character in self.text)
-        lines = [self.message, f"    {text}", f"    {' ' * start}{'~' * max(end - start, 1)}"]
-        return "\n".join([*lines, f"hint: {self.hint}"] if self.hint else lines)
+        lines = [self.message, f"    {self.text}", f"    {' ' * start}{'~' * max(end - start, 1)}"]
+        lines += [f"hint: {self.hint}"] if self.hint else []
+        # The hint repeats some of the text, where anything may stand: such as what ends a line to some.
+        return "\n".join("".join(each if each.isprintable() else "?" for each in line) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

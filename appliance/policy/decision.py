@@ -112,6 +112,12 @@ def may_reach(rules: PortRules, destination: Ipv4, book: AddressBook, now: float
     )
 
 
+def deny_syn(rules: PortRules, destination: Ipv4) -> Decision:
+    """Return the refusal of a SYN to a destination that `may_reach` denies."""
+    listed = ", ".join(_some(table) for table in (rules.tls, rules.ssh) if table)
+    return _deny(Reason.ADDRESS_NOT_LISTED, f"{format_ipv4(destination)} is no address of {listed}")
+
+
 def _held(table: Table, destination: Ipv4, book: AddressBook, now: float) -> Iterator[Fqdn]:
     """Yield the listed names that have this address."""
     holders = book.names_at(destination)

@@ -1,6 +1,6 @@
 """Preferences: what holds for a whole deployment, as JSON in one parameter, and read again while everything runs.
 
-    {"%default": {"flow_log_verbosity": "full", "see_thru": null, "ech": "deny", "clients": []}}
+    {"%default": {"flow_log_verbosity": "full", "see_thru": null, "ech": "deny", "clients": [], "syn_gate": "off"}}
 
 - The fields of `Preferences` are the one table of keys: type, default, meaning. The reader, the JSON Schema and the
   texts come from it, so that a new preference is one field and, where its values are of a new kind, one kind.
@@ -60,6 +60,13 @@ class Ech(enum.StrEnum):
     ALLOW = "allow"
 
 
+class Gating(enum.StrEnum):
+    """Whether SYNs to annotated ports go out to addresses of listed names alone."""
+
+    OFF = "off"
+    ON = "on"
+
+
 def _row(kind: Kind, help_text: str) -> dict[str, object]:
     """Return the metadata of a preference. Its default is the safe value."""
     return {"kind": kind, "help": help_text}
@@ -87,6 +94,14 @@ class Preferences:
             Networks(),
             "CIDR blocks that count as the VPC's own, such as one it got after the start; an address that no "
             "network interface of the VPC has is refused all the same (`client_unknown`)",
+        ),
+    )
+    syn_gate: Gating = field(
+        default=Gating.OFF,
+        metadata=_row(
+            Choice(Gating),
+            "whether a SYN goes out to addresses of listed names alone (`address_not_listed`), rather than to any "
+            "address on an annotated port until the hello is read",
         ),
     )
 

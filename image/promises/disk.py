@@ -144,7 +144,8 @@ def drivers(image: Opened) -> Iterator[str]:
         for name in ("nvme", "erofs", "dm_verity"):
             if name not in built_in | initrd:
                 yield f"{name} is neither in the kernel nor in the initrd: the root would not be found"
-        for name in ("ena", "ext4", "softdog", "nf_tables", "nfnetlink_queue", "nf_conntrack"):
+        netfilter = ("nf_tables", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink")
+        for name in ("ena", "ext4", "softdog", *netfilter):
             if name not in built_in | modules:
                 yield f"the kernel {version or 'is missing, and with it'} {name}"
 

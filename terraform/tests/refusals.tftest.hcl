@@ -275,6 +275,16 @@ run "no_such_ech" {
   expect_failures = [var.preferences]
 }
 
+run "no_such_syn_gate" {
+  command = plan
+
+  variables {
+    preferences = { syn_gate = "ajar" }
+  }
+
+  expect_failures = [var.preferences]
+}
+
 run "a_client_network_by_another_address" {
   command = plan
 

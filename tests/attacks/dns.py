@@ -5,6 +5,9 @@ from tests.attacks.row import Row
 
 _BOOK = "tests/test_addresses.py::test_"
 _ENGINE = "tests/test_engine.py::test_"
+_GATE = "tests/test_syn_gate.py::test_"
+_BOUNDS = "tests/lab/test_bounds.py::test_"
+_DNS = "tests/lab/test_dns.py::test_"
 _LAB = "tests/lab/test_bad_days.py::test_"
 _RESOLVER = "tests/test_resolver.py::test_"
 
@@ -20,8 +23,8 @@ ROWS = (
         mark="D2",
         attack="answers that expire while a connection lives",
         defence="expiry is for new flows only",
-        unit=(f"{_BOOK}an_address_expires_after_its_ttl_and_the_grace",),
-        story=(),
+        unit=("tests/property/test_policy_laws.py::test_an_open_flow_goes_on_if_the_new_policy_would_allow_it",),
+        story=("tests/lab/test_revocation.py::test_expired_answers_end_nothing",),
     ),
     Row(
         mark="D3",
@@ -39,30 +42,35 @@ ROWS = (
             f"{_RESOLVER}an_answer_is_for_the_name_that_was_asked",
             f"{_RESOLVER}trouble_is_an_answer_with_a_word_for_it",
         ),
-        story=(f"{_LAB}cnames_are_followed",),
+        story=(
+            f"{_LAB}cnames_are_followed",
+            f"{_DNS}a_chain_without_end_opens_nothing",
+            f"{_DNS}the_end_of_a_chain_is_bound_to_its_beginning_alone",
+        ),
     ),
     Row(
         mark="D5",
         attack="answers that are cut",
         defence="asked again over TCP",
+        codes=(Reason.ADDRESS_MISMATCH,),
         unit=(f"{_RESOLVER}truncation_leads_to_tcp",),
-        story=(),
+        story=(f"{_DNS}an_answer_that_is_cut_is_asked_for_over_tcp", f"{_DNS}hundreds_of_addresses_all_count"),
     ),
     Row(
         mark="D6",
         attack="DNS past the resolver that is watched",
         defence="no client's DNS is believed; port 53 towards the Internet is refused like any other",
-        codes=(Reason.PROTOCOL_NOT_SUPPORTED, Reason.PORT_NOT_LISTED),
+        codes=(Reason.PROTOCOL_NOT_SUPPORTED, Reason.PORT_NOT_LISTED, Reason.NOT_TLS),
         unit=("tests/test_gate.py::test_refused",),
-        story=(),
+        story=(f"{_BOUNDS}no_other_resolver_is_asked", f"{_BOUNDS}tls_on_port_53_opens_no_dns"),
     ),
     Row(
         mark="D7",
         attack="DNS over HTTPS, TLS or QUIC to another resolver",
-        defence="refused unless its name is listed",
-        codes=(Reason.NAME_NOT_LISTED, Reason.PORT_NOT_LISTED, Reason.QUIC),
-        unit=("tests/test_gate.py::test_refused",),
-        story=(),
+        defence="refused unless its name is listed; `check` warns of the well-known ones",
+        codes=(Reason.NAME_NOT_LISTED, Reason.PORT_NOT_LISTED, Reason.PROTOCOL_NOT_SUPPORTED, Reason.QUIC),
+        unit=("tests/test_gate.py::test_refused", "tests/test_check.py::test_findings"),
+        story=(f"{_BOUNDS}no_hidden_resolver_is_asked",),
     ),
     Row(
         mark="D8",
@@ -80,16 +88,20 @@ ROWS = (
         attack="an address that somebody else has by now",
         defence="the grace period is bounded",
         codes=(Reason.ADDRESS_MISMATCH,),
-        unit=(f"{_BOOK}an_address_expires_after_its_ttl_and_the_grace",),
-        story=(),
+        unit=(f"{_BOOK}an_address_expires_after_its_ttl_and_the_grace", f"{_GATE}an_address_that_expired_is_asked_for"),
+        story=(f"{_DNS}an_address_that_left_its_name_is_refused_after_the_grace",),
     ),
     Row(
         mark="D10",
         attack="a resolver that lies, forged answers",
         defence="the VPC's own resolver; random ports and numbers; an answer must fit its question",
-        codes=(Reason.NAME_UNRESOLVED,),
+        codes=(Reason.NAME_UNRESOLVED, Reason.ADDRESS_MISMATCH),
         unit=(f"{_RESOLVER}ports_and_ids_differ", f"{_RESOLVER}trouble_is_an_answer_with_a_word_for_it"),
-        story=(f"{_LAB}a_resolver_that_fails_or_lies_opens_nothing",),
+        story=(
+            f"{_LAB}a_resolver_that_fails_or_lies_opens_nothing",
+            f"{_DNS}an_answer_that_does_not_fit_its_question_opens_nothing",
+            f"{_DNS}a_client_cannot_answer_in_the_resolvers_place",
+        ),
     ),
     Row(
         mark="D11",
@@ -97,7 +109,7 @@ ROWS = (
         defence="asked again while the hello is held; then refused",
         codes=(Reason.ADDRESS_MISMATCH,),
         unit=(f"{_ENGINE}an_unknown_address_is_looked_up_while_the_hello_waits",),
-        story=(),
+        story=("tests/lab/test_revocation.py::test_an_address_that_a_client_knows_from_before_is_asked_for",),
     ),
     Row(
         mark="D12",
@@ -111,7 +123,10 @@ ROWS = (
         defence="only listed names are looked up, a bounded number of times for each flow",
         codes=(Reason.NAME_NOT_LISTED,),
         unit=(f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up", f"{_RESOLVER}look_ups_in_flight_are_bounded"),
-        story=(),
+        story=(
+            f"{_DNS}names_that_are_not_listed_cause_no_query",
+            f"{_DNS}a_flood_under_a_listed_name_causes_few_queries",
+        ),
     ),
     Row(
         mark="D14",
@@ -119,6 +134,9 @@ ROWS = (
         defence="known addresses hold for the grace period, then closed",
         codes=(Reason.NAME_UNRESOLVED,),
         unit=(f"{_BOOK}a_failure_takes_nothing_away", f"{_ENGINE}failed_look_ups_refuse"),
-        story=(f"{_LAB}the_last_answers_stand_while_the_resolver_is_away",),
+        story=(
+            f"{_LAB}the_last_answers_stand_while_the_resolver_is_away",
+            f"{_DNS}a_resolver_that_stays_away_closes_in_the_end",
+        ),
     ),
 )

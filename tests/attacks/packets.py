@@ -76,7 +76,7 @@ ROWS = (
         mark="P5",
         attack="a decoy with an impossible sequence or acknowledgement number",
         defence="conntrack knows the window, and what is outside is dropped; what it tolerates must repeat the hello",
-        codes=(Reason.TCP_CONFLICT,),
+        codes=(Reason.TCP_CONFLICT, Reason.NAME_NOT_LISTED),
         unit=(
             f"{_RULES}what_conntrack_calls_invalid_never_meets_the_queue",
             f"{_ENGINE}octets_before_the_stream_kill_the_flow",

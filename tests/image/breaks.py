@@ -356,6 +356,7 @@ BREAKS: dict[str, list[tuple[str, Break, str]]] = {
         ("NVMe", write(f"/usr/lib/modules/{KERNEL}/modules.builtin", "kernel/fs/ext4/ext4.ko\n"), "nvme is neither"),
         ("ENA", remove(f"/usr/lib/modules/{KERNEL}/kernel/ena.ko.xz"), "ena"),
         ("queues", remove(f"/usr/lib/modules/{KERNEL}/kernel/nfnetlink_queue.ko.xz"), "nfnetlink_queue"),
+        ("open flows", remove(f"/usr/lib/modules/{KERNEL}/kernel/nf_conntrack_netlink.ko.xz"), "nf_conntrack_netlink"),
         ("verity in the initrd", facts(initrd=["erofs.ko"]), "dm_verity is neither"),
         ("no kernel", lambda image: shutil.rmtree(image / "root/usr/lib/modules"), "the kernel is missing"),
     ],

@@ -58,7 +58,10 @@ TREE = {
     f"/usr/lib/modules/{KERNEL}/modules.builtin": "kernel/drivers/nvme/host/nvme.ko\nkernel/fs/ext4/ext4.ko\n",
     **{
         f"/usr/lib/modules/{KERNEL}/kernel/{name}.ko.xz": "module"
-        for name in ("ena", "softdog", "nf_tables", "nfnetlink_queue", "nf_conntrack", "erofs", "dm-verity")
+        for name in (
+            *("ena", "softdog", "erofs", "dm-verity"),
+            *("nf_tables", "nfnetlink_queue", "nf_conntrack", "nf_conntrack_netlink"),
+        )
     },
     "/usr/lib/python3/dist-packages/botocore/data/endpoints.json": "{}",
     "/usr/lib/python3/dist-packages/botocore/data/ec2/2016-11-15/service-2.json.gz": "ec2",

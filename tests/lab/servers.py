@@ -9,6 +9,8 @@ Source: RFC 8446, RFC 4253 section 4.2; OpenSSL's security levels decide what TL
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import ssl
 import time
@@ -195,7 +197,9 @@ def speak_program(*argv: str) -> Conversation:
     async def conversation(connection: Connection) -> None:
         pipe = asyncio.subprocess.PIPE
         nowhere = asyncio.subprocess.DEVNULL
-        program = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, stderr=nowhere)
+        program = await asyncio.create_subprocess_exec(
+            *argv, stdin=pipe, stdout=pipe, stderr=nowhere, start_new_session=True
+        )
         assert program.stdin is not None
         assert program.stdout is not None
         says = program.stdout
@@ -212,8 +216,9 @@ def speak_program(*argv: str) -> Conversation:
             for task in (speaking, listening):
                 task.cancel()
             await asyncio.gather(speaking, listening, return_exceptions=True)
+            program.stdin.close()  # a child of its own, which kill() does not reach, ends by that
             if program.returncode is None:
-                program.kill()
+                os.killpg(program.pid, signal.SIGKILL)  # what it has started holds its pipes, too
             await program.wait()
 
     return conversation

@@ -37,13 +37,13 @@ def test_an_edited_description_takes_effect(lab: Lab) -> None:
 
 
 def test_an_established_connection_survives_an_edit(lab: Lab) -> None:
-    """Policy is for new flows."""
+    """As long as its name is listed; what is not, ends (test_revocation.py)."""
     server = lab.internet.tls("stay.edit.test")
     group = lab.security_group("stay", tls(server.name))
     client = launch_in(lab, "stay", [group])
     with conversation(client, server.name) as ask:
-        lab.edit_rule(group, description="discriminat:tls:nothing.edit.test")
-        lab.appliance.wait_for_event(cat="fqdn", outcome="removed", fqdn=server.name, gid=group.id)
+        lab.edit_rule(group, description=f"discriminat:tls:other.edit.test,{server.name}")
+        lab.appliance.wait_for_event(cat="fqdn", outcome="accepted", fqdn="other.edit.test", gid=group.id)
         assert ask("/after")
     assert b"GET /after" in server.connections[0].plain
 

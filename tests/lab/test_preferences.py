@@ -65,7 +65,8 @@ def test_what_is_read_at_the_start_is_told(lab: Lab, firewall: Appliance) -> Non
     event = firewall.wait_for_event(cat="preferences", outcome="accepted")
 
     assert event["reason"] == (
-        f'read from SSM parameter {NAME}: flow_log_verbosity: "full", see_thru: null, ech: "deny", clients: []'
+        f'read from SSM parameter {NAME}: flow_log_verbosity: "full", see_thru: null, ech: "deny", clients: [], '
+        'syn_gate: "off"'
     )
     first = [each["cat"] for each in firewall.config_events()]
     assert first.index("preferences") < first.index("policy")

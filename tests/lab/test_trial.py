@@ -96,7 +96,7 @@ FAULTS = {
     "lets everything pass": (REPLACED_BY_NAT, "the server of a refused flow got "),
     "refuses everything": (RULES.format(edit=".replace('accept', 'drop')"), "an annotated port cannot be connected to"),
     "opens no flow": (
-        RULES.format(edit=".replace('== 0xa0000000 ct mark set 0xa0000000 accept', '== 0xa0000000 accept')"),
+        RULES.format(edit=".replace('== 0xa0000000 ct mark set meta mark accept', '== 0xa0000000 accept')"),
         "what follows in an allowed flow, which the kernel forwards by itself, did not get through",
     ),
     "resets nobody": (

@@ -1,19 +1,19 @@
 """Laws of the engine: what holds for whatever arrives, cut, repeated and mixed in whatever way.
 
 - Every packet gets exactly one verdict, at once or after enough ticks.
-- ALLOW is given only when both sides were good.
-- No octet of a client goes on before its hello was allowed, but in a dribble to an address of a listed name.
-- What goes on is what was inspected.
+- What `tests/witness.py` sees to: a flow opens only when both sides were good, what goes on was inspected, and what was
+  refused stays refused.
 - Tables and held packets stay within their limits, and nothing outlives its flow.
 """
 
 import itertools
-from collections import Counter
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance.command import SendReset, SetVerdict, Verdict
+from appliance.engine import Origin
 from appliance.limits import Limits
 from tests import hellos
 from tests.playbook import (
@@ -30,29 +30,18 @@ from tests.playbook import (
     SERVER,
     SSH,
     STRANGER,
+    TCP,
     Log,
     Play,
     answer,
+    datagram,
+    ipv4,
     make_policy,
 )
+from tests.witness import CCS, CONVERSATIONS, EARLY_DATA, OTHER_HELLO, Witness
 
-OTHER_HELLO = hellos.client_stream(hellos.client_hello("other.example.com"))
-CCS = hellos.CHANGE_CIPHER_SPEC_RECORD
-EARLY_DATA = hellos.record(bytes(30), kind=23)
-LIMITS = Limits(flows=6, flows_per_client=4, held_packets=24, held_per_flow=12, stream_segments=64)
-
-# Octets of the client and of the server, and whether they may open a flow.
-CONVERSATIONS = {
-    "good": (HELLO + EARLY_DATA, REPLY + bytes(40), True),
-    "retried": (HELLO + CCS + HELLO, RETRY + CCS + REPLY + bytes(40), True),
-    "swapped": (HELLO + CCS + OTHER_HELLO, RETRY + CCS + REPLY + bytes(40), False),
-    "unlisted": (OTHER_HELLO, REPLY, False),
-    "downgraded": (HELLO, hellos.server_stream(hellos.server_hello(None, legacy_version=0x0302, group=None)), False),
-    "not TLS": (HELLO, b"220 mail.example.com ESMTP\r\n", False),
-    "alert": (HELLO, hellos.alert(2, 40), False),
-    "HTTP": (REQUEST, b"HTTP/1.1 200 OK\r\n\r\n", False),
-    "SSH": (SSH, SSH, False),
-}
+# Room for all conversations but the longest, so that some segments reach beyond it.
+LIMITS = Limits(flows=6, flows_per_client=4, held_packets=24, held_per_flow=12, stream_octets=600, stream_segments=64)
 
 Step = tuple[str, int, int]  # side, offset, size
 
@@ -64,7 +53,10 @@ def steps(draw: st.DrawFn, client: bytes, server: bytes) -> list[Step]:
     for side, octets in (("client", client), ("server", server)):
         cuts = sorted({0, len(octets), *draw(st.lists(st.integers(0, len(octets)), max_size=5))})
         pieces = [(side, begin, end - begin) for begin, end in itertools.pairwise(cuts)]
-        repeated = draw(st.lists(st.sampled_from(pieces), max_size=3))
+        repeated = [
+            (side, begin, draw(st.integers(0, len(octets) - begin)))  # TCP may send more, or less, the second time
+            for _, begin, _ in draw(st.lists(st.sampled_from(pieces), max_size=3))
+        ]
         sides.append(pieces + repeated)
     merged = sides[0] + sides[1]
     if draw(st.booleans()):
@@ -83,28 +75,13 @@ def verdicts(commands: list) -> list[SetVerdict]:
     return [command for command in commands if isinstance(command, SetVerdict)]
 
 
-def finish(play: Play) -> list:
-    """Let enough time pass for every wait and for every flow to be forgotten."""
-    return [command for seconds in (6, 11, 61, 3, 3) for command in play.wait(seconds)]
-
-
-def check_once(play: Play, commands: list) -> None:
-    """Each packet got one verdict, and nothing is left."""
-    given_out = Counter(command.packet_id for command in verdicts(commands))
-    assert given_out == Counter(range(1, play.packets + 1))
-    assert play.is_empty
-    assert play.engine._flows._slots == {}
-    assert play.engine._flows._undecided == {}
-    assert play.engine._holding._holders == {}
-
-
 @given(data=st.data())
 def test_any_cut_and_any_order_of_any_conversation(data: st.DataObject) -> None:
     """One verdict per packet; open only if both sides were good; closed until the hello was allowed."""
     name = data.draw(st.sampled_from(sorted(CONVERSATIONS)))
     client, server, may_open = CONVERSATIONS[name]
     known = data.draw(st.booleans())
-    play = Play(limits=LIMITS, answers=(answer(NAME, SERVER), answer(GIT, SERVER)) if known else ())
+    play = Witness(limits=LIMITS, answers=(answer(NAME, SERVER), answer(GIT, SERVER)) if known else ())
     moves = data.draw(steps(client, server))
     asked_at = data.draw(st.integers(0, len(moves)))
     commands: list = []
@@ -112,20 +89,19 @@ def test_any_cut_and_any_order_of_any_conversation(data: st.DataObject) -> None:
         if index == asked_at:
             commands += play.answers(answer(NAME, SERVER))
         commands += step(play, client, server, move)
-        assert play.engine.held <= LIMITS.held_packets
-        assert play.engine.flows <= LIMITS.flows
+        play.check_limits()
         if Verdict.ALLOW in {command.verdict for command in verdicts(commands)}:
             assert may_open
             assert GOOD_HELLO in commands
             assert GOOD_REPLY in commands
-    commands += play.answers(answer(NAME, SERVER))
-    check_once(play, commands + finish(play))
+    play.answers(answer(NAME, SERVER))
+    play.finish()
 
 
 @given(cuts=st.lists(st.integers(1, len(HELLO) - 1), max_size=20), again=st.booleans(), data=st.data())
 def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: bool, data: st.DataObject) -> None:
     """Any segments in any order, repeated or not: the hello goes on, the reply opens, no packet is lost."""
-    play = Play()
+    play = Witness()
     ends = sorted({0, len(HELLO), *cuts})
     moves = [("client", begin, end - begin) for begin, end in itertools.pairwise(ends)]
     moves = data.draw(st.permutations(moves + moves[:again]))
@@ -135,7 +111,51 @@ def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: boo
     commands += play.server(REPLY)
     assert commands.count(GOOD_REPLY) == 1
     assert not [command for command in commands if isinstance(command, SendReset)]
-    check_once(play, commands + finish(play))
+    play.finish()
+
+
+# What either side says in its turn. A turn is cut in whatever way, but never joined with the next.
+TURNS = {
+    "good": [("client", HELLO), ("client", EARLY_DATA), ("server", REPLY)],
+    "retried": [("client", HELLO), ("server", RETRY), ("client", CCS + HELLO), ("server", CCS + REPLY)],
+    "swapped": [("client", HELLO), ("server", RETRY), ("client", CCS + OTHER_HELLO)],
+    "retried twice": [("client", HELLO), ("server", RETRY), ("client", CCS + HELLO), ("server", CCS + RETRY)],
+    "warned": [("client", HELLO), ("server", hellos.alert(1, 112) + REPLY)],
+    "unlisted": [("client", OTHER_HELLO)],
+    "old": [("client", hellos.client_stream(hellos.client_hello(versions=None, legacy_version=0x0302)))],
+    "HTTP": [("client", REQUEST)],
+    "unknown": [("client", b"EHLO there\r\n")],
+    "refused by the server": [("client", HELLO), ("server", hellos.alert(2, 40))],
+    "no server of TLS": [("client", HELLO), ("server", b"220 mail.example.com ESMTP\r\n")],
+}
+
+
+def told_of(turns: list[tuple[str, list[bytes]]]) -> list[Log]:
+    """Return all that is logged of a conversation of which each turn comes in these pieces."""
+    play = Witness()
+    sent = {"client": 0, "server": 0}
+    commands = []
+    for side, pieces in turns:
+        for piece in pieces:
+            if side == "client":
+                commands += play.client(piece, sent[side], received=sent["server"])
+            else:
+                commands += play.server(piece, sent[side], received=sent["client"])
+            sent[side] += len(piece)
+    commands += play.finish()
+    return [command for command in commands if isinstance(command, Log)]
+
+
+@pytest.mark.parametrize("name", TURNS)
+@given(data=st.data())
+def test_how_a_turn_is_cut_changes_nothing_that_is_told(name: str, data: st.DataObject) -> None:
+    """The same events, with the same codes, in the same order."""
+    turns = []
+    for side, octets in TURNS[name]:
+        cuts = sorted({0, len(octets), *data.draw(st.lists(st.integers(0, len(octets)), max_size=20))})
+        turns.append((side, [octets[begin:end] for begin, end in itertools.pairwise(cuts)]))
+
+    assert told_of(turns) == told_of([(side, [octets]) for side, octets in TURNS[name]])
 
 
 @given(
@@ -147,30 +167,30 @@ def test_a_good_conversation_opens_however_it_is_cut(cuts: list[int], again: boo
 @example(at=0, removed=1, inserted=b"\x80", cut=1)
 def test_any_spoilt_hello_gives_commands(at: int, removed: int, inserted: bytes, cut: int) -> None:
     """Never an exception, never ALLOW, and nothing passes unless the hello is still a good one."""
-    play = Play()
+    play = Witness()
     spoilt = HELLO[:at] + inserted + HELLO[at + removed :]
     commands = play.client(spoilt[:cut])
     if cut < len(spoilt):
         commands += play.client(spoilt[cut:], cut)
     given_out = {command.verdict for command in verdicts(commands)}
     assert given_out <= {Verdict.DROP} if GOOD_HELLO not in commands else given_out <= {Verdict.PASS, Verdict.DROP}
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 @given(at=st.integers(0, len(REPLY) - 1), removed=st.integers(0, 6), inserted=st.binary(max_size=6))
 def test_any_spoilt_reply_gives_commands(at: int, removed: int, inserted: bytes) -> None:
     """Never an exception; ALLOW only with the event that says so."""
-    play = Play()
+    play = Witness()
     commands = play.client(HELLO) + play.server(REPLY[:at] + inserted + REPLY[at + removed :])
     opened = Verdict.ALLOW in {command.verdict for command in verdicts(commands)}
     assert opened == (GOOD_REPLY in commands)
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 @given(sizes=st.lists(st.integers(1, 3), min_size=1, max_size=400), server=st.sampled_from([SERVER, ELSEWHERE]))
 def test_a_dribble_passes_to_known_addresses_only(sizes: list[int], server: int) -> None:
     """Whatever the pace, an unfinished hello reaches an address of a listed name or nobody; the last octet never."""
-    play = Play(server=server)
+    play = Witness(server=server)
     octets = OTHER_HELLO
     at = 0
     commands: list = []
@@ -185,11 +205,14 @@ def test_a_dribble_passes_to_known_addresses_only(sizes: list[int], server: int)
     assert passed == sorted(passed)
     assert server == SERVER or not passed
     assert last not in passed or not last
-    check_once(play, commands + finish(play))
+    play.finish()
 
 
 PAYLOADS = [HELLO, OTHER_HELLO, SSH, REQUEST, REPLY, RETRY, EARLY_DATA, HELLO[:40], b"\x00"]
 PLACES = [0, 1, 40, len(HELLO), len(HELLO) - 5, 24570, 24577, 1 << 24, (1 << 31) - 3, -1, -(1 << 30)]
+STRANGE_PACKETS = st.sampled_from(
+    [datagram(CLIENT, SERVER, 443), ipv4(1, CLIENT, SERVER, b"ping"), ipv4(TCP, CLIENT, SERVER, bytes(19))]
+)
 EVENTS = st.one_of(
     st.tuples(st.just("client"), st.sampled_from(PAYLOADS), st.sampled_from(PLACES)),
     st.tuples(st.just("server"), st.sampled_from(PAYLOADS), st.sampled_from(PLACES)),
@@ -198,6 +221,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("answer"), st.sampled_from([NAME, GIT]), st.sampled_from([SERVER, ELSEWHERE, None])),
     st.tuples(st.just("policy"), st.sampled_from([(CLIENT,), (CLIENT, STRANGER), ()]), st.just(0)),
     st.tuples(st.just("aws"), st.sampled_from([CLIENT, STRANGER]), st.just(0)),
+    st.tuples(st.just("queued"), st.sampled_from(Origin), st.binary(max_size=60) | STRANGE_PACKETS),
     st.tuples(st.just("syn"), st.sampled_from([b"", b"x"]), st.just(0)),
     st.tuples(st.just("wait"), st.sampled_from([0.1, 2.1, 5.1, 10.1, 61.0]), st.just(0)),
 )
@@ -206,7 +230,7 @@ EVENTS = st.one_of(
 @given(events=st.lists(EVENTS, max_size=60))
 def test_any_sequence_of_anything(events: list[tuple]) -> None:
     """Whatever happens in whatever order: one verdict per packet, limits kept, everything freed in the end."""
-    play = Play(limits=LIMITS)
+    play = Witness(limits=LIMITS)
     commands: list = []
     for what, first, second in events:
         match what:
@@ -224,16 +248,13 @@ def test_any_sequence_of_anything(events: list[tuple]) -> None:
                 commands += play.policy(make_policy(first))
             case "aws":
                 commands += play.aws_answered(first)
+            case "queued":
+                play.queued(first, second)
             case "syn":
                 commands += play.syn(first)
             case "wait":
                 commands += play.wait(first)
-        assert play.engine._holding.held <= LIMITS.held_packets
-        assert play.engine._gate.held <= LIMITS.held_packets
-        assert play.engine.flows <= LIMITS.flows
-        assert all(len(flow.held) <= LIMITS.held_per_flow for flow in play.engine._flows._flows.values())
-        assert play.engine._holding.held == sum(len(flow.held) for flow in play.engine._flows._flows.values())
-    commands += finish(play)
-    check_once(play, commands)
+        play.check_limits()
+    commands += play.finish()
     opened = [command for command in verdicts(commands) if command.verdict is Verdict.ALLOW]
     assert not opened or any(isinstance(log, Log) and log.code == "server_agreed" for log in commands)

@@ -1,8 +1,10 @@
 """Laws of the policy: what holds for every description, inventory and flow."""
 
+import itertools
 import pickle
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from random import Random
 from typing import TypeVar
@@ -15,10 +17,13 @@ from appliance.errors import InvalidName
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.annotation import Allow, Protocol, SeeThru, parse_description
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, may_reach
+from appliance.policy.entry import OpenFlow, entry_number
 from appliance.policy.fqdn import LABEL_MAX, NAME_MAX, Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.reason import Reason
+from appliance.revocation import Entitlement, names_of
+from appliance.standing import Standing
 
 Item = TypeVar("Item")
 
@@ -281,6 +286,79 @@ def test_nothing_private_is_ever_reached(
     if is_private(destination) or protocol != 6:
         assert isinstance(rules, Decision)
         assert not rules.allow
+
+
+# ---- open flows ----
+
+ANNOTATED = st.one_of(
+    st.builds(
+        lambda kind, names, port, block: EgressRule("tcp", port, port, block, f"discriminat:{kind}:{','.join(names)}"),
+        st.sampled_from(Protocol),
+        st.lists(FEW_NAMES.map(str), min_size=1, max_size=3),
+        PORTS,
+        st.sampled_from(["0.0.0.0/0", "203.0.113.0/30", "203.0.113.4/30"]),
+    ),
+    st.dates(date(2027, 1, 1), date(2027, 1, 9)).map(
+        lambda day: EgressRule("-1", None, None, "0.0.0.0/0", f"discriminat:see-thru:{day}")
+    ),
+)
+WORN = st.lists(st.lists(GIDS, min_size=1, max_size=3), min_size=1, max_size=3)  # groups of the first few clients
+
+
+def annotated(rules: list[list[EgressRule]], worn: list[list[str]]) -> Policy:
+    """Return the policy of groups with these rules, and of clients that wear these groups."""
+    groups = tuple(SecurityGroup(f"sg-{number}", "", tuple(each)) for number, each in enumerate(rules, 1))
+    interfaces = tuple(
+        NetworkInterface(f"eni-{last}", tuple(gids), (Ipv4((10 << 24) + last),), ()) for last, gids in enumerate(worn)
+    )
+    return compile_policy(Inventory(groups, interfaces))
+
+
+@given(
+    st.lists(st.lists(ANNOTATED, max_size=4), min_size=3, max_size=3),
+    WORN,
+    st.dates(date(2027, 1, 1), date(2027, 1, 9)),
+    st.data(),
+)
+def test_an_open_flow_goes_on_if_the_new_policy_would_allow_it(
+    rules: list[list[EgressRule]], worn: list[list[str]], today: date, data: st.DataObject
+) -> None:
+    """Addresses aside: a flow that one policy allowed survives another if its rules, or see-thru, allow it too."""
+    old = annotated(rules, worn)
+    edits = st.sampled_from([0, 1, 2])  # a rule goes, stays, or is narrowed
+    edited = [[edit(each, how) for each in group if (how := data.draw(edits))] for group in rules]
+    edited[0].append(data.draw(ANNOTATED))
+    new = annotated(edited, worn if data.draw(st.booleans()) else data.draw(WORN))
+    standing = Standing("i-1", today)
+    standing.policy = new
+    entitlement = Entitlement(standing)
+    names, ports = sorted(old.names), (22, 443, 8443)
+    for client, protocol, port, name, last in itertools.product(old.clients, Protocol, ports, names, range(1, 6)):
+        destination = Ipv4((203 << 24) + (113 << 8) + last)
+        if allows(old, client, protocol, port, destination, name):
+            flow = OpenFlow(client, 40000, destination, port, entry_number(protocol, str(name), port))
+            goes_on = allows(new, client, protocol, port, destination, name)
+            goes_on = goes_on or standing.lets_through(client, Reason.NAME_NOT_LISTED)
+            assert (entitlement.objection(flow) is None) is goes_on
+            rule, found = names_of(old, [flow])[flow]
+            assert (rule.protocol, rule.port, found) == (protocol, port, name)
+
+
+def edit(rule: EgressRule, how: int) -> EgressRule:
+    return rule if how == 1 else replace(rule, destination="203.0.113.4/30")
+
+
+def allows(  # noqa: PLR0917 -- all that a flow is
+    policy: Policy, client: Ipv4, protocol: Protocol, port: int, destination: Ipv4, name: Fqdn
+) -> bool:
+    """Tell whether a new flow would be allowed, if the name had this address and no other name had it."""
+    book = book_of([Answer(name, (destination,), 60.0)])
+    rules = decide_port(policy, client, 6, port, destination)
+    if isinstance(rules, Decision):
+        return False
+    if protocol is Protocol.TLS:
+        return decide_name(rules, name, destination, book, 1.0).allow
+    return decide_ssh(rules, destination, book, 1.0).allow
 
 
 # ---- addresses ----

@@ -8,16 +8,16 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from appliance.address import Ipv4
 from appliance.errors import Malformed, PacketError
-from appliance.reason import Reason
 from appliance.wire import http, ip, sniff, ssh, tls
 from appliance.wire.stream import Stream
 from tests import hellos
-
-KNOWN_REASONS = {reason.value for reason in Reason}
+from tests.outcome import outcome
+from tests.playbook import CLIENT_PORT, MD5_OPTION, datagram, ipv4, segment
 
 HELLO = hellos.client_stream(hellos.client_hello(grease=True, ech=True))
 REPLY = hellos.server_stream()
@@ -63,19 +63,6 @@ def spoilt(draw: st.DrawFn, good: list[bytes]) -> bytes:
         until = at + draw(st.integers(0, 8))
         octets[at:until] = draw(st.one_of(st.binary(max_size=8), st.just(bytes(octets[at : until + 8]))))
     return bytes(octets) + draw(st.binary(max_size=16))
-
-
-def outcome(function: Callable[[bytes], object], octets: bytes) -> object:
-    """What a function says: its value, or the reason and message of its refusal, which must be fit for a log."""
-    try:
-        return function(octets)
-    except Malformed as fault:
-        refusal = (fault.code, fault.message)
-    assert refusal[0] in KNOWN_REASONS
-    assert refusal[1].isascii()
-    assert refusal[1].isprintable()
-    assert len(refusal[1]) < 200
-    return refusal
 
 
 # ---- garbage ----
@@ -200,6 +187,96 @@ def test_reply_built_is_reply_parsed(
     framed = tls.frame_server_reply(hellos.server_stream(body, split=split))
     assert isinstance(framed, tls.Framed)
     assert tls.parse_server_hello(framed.body) == (0x0304, is_retry, cipher_suite, group)
+
+
+@given(
+    proto=st.from_regex(r"[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True),
+    software=st.from_regex(r"[\x21-\x7e]{1,60}", fullmatch=True),
+    comment=st.none() | st.from_regex(r"[\x20-\x7e]{0,60}", fullmatch=True),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    before=st.lists(st.from_regex(r"[\t\x1b\x20-\x7e\x80-\xff]{0,80}", fullmatch=True), max_size=ssh.LINES_BEFORE_MAX),
+    after=st.binary(max_size=40),
+)
+def test_identification_built_is_identification_parsed(
+    *, proto: str, software: str, comment: str | None, line_end: str, before: list[str], after: bytes
+) -> None:
+    """Every legal line comes out as it was put in, a server's also behind lines for people."""
+    line = (f"SSH-{proto}-{software}" + ("" if comment is None else f" {comment}") + line_end).encode()
+    assert ssh.frame_client_identification(line + after) == (proto, software, len(line))
+    lines = b"".join(text.encode("latin-1") + b"\r\n" for text in before if not text.startswith("SSH-"))
+    assert ssh.frame_server_identification(lines + line + after) == (proto, software, len(lines + line))
+
+
+HTTP_TEXT = st.from_regex(r"[\x21-\x7e]{1,80}", fullmatch=True)
+
+
+@given(
+    method=st.sampled_from([method.decode() for method in http.METHODS]),
+    path=HTTP_TEXT,
+    host=HTTP_TEXT,
+    user_agent=HTTP_TEXT,
+    line_end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_request_built_is_request_parsed(*, method: str, path: str, host: str, user_agent: str, line_end: str) -> None:
+    """A request comes out as it was put in, whatever stands between its fields."""
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Accept: */*",
+        f"HOST:{host}",
+        f"user-agent:  {user_agent} ",
+        "",
+        "Host: body",
+    ]
+    assert http.parse_request(line_end.join(lines).encode()) == http.HttpRequest(method, path, host, user_agent)
+
+
+ADDRESSES = st.integers(0, 0xFFFFFFFF).map(Ipv4)
+TCP_OPTIONS = st.lists(
+    st.sampled_from([b"\x01", b"\x02\x04\x05\xb4", b"\x04\x02", b"\x08\x0a" + bytes(8), b"\x22\x02", MD5_OPTION[:18]]),
+    max_size=3,
+).map(b"".join)
+
+
+@given(
+    ends=st.tuples(ADDRESSES, NUMBERS, ADDRESSES, NUMBERS),
+    sequence=st.integers(0, 0xFFFFFFFF),
+    acknowledgement=st.integers(0, 0xFFFFFFFF),
+    payload=st.binary(max_size=60),
+    flags=st.integers(0, 255),
+    options=TCP_OPTIONS,
+    behind=st.binary(max_size=8),
+)
+def test_segment_built_is_segment_parsed(
+    *,
+    ends: tuple[Ipv4, int, Ipv4, int],
+    sequence: int,
+    acknowledgement: int,
+    payload: bytes,
+    flags: int,
+    options: bytes,
+    behind: bytes,
+) -> None:
+    """A segment with whatever options comes out as it was put in; what the copy has behind it is ignored."""
+    padded = (options + bytes(-len(options) % 4))[:40]
+    packet = segment(*ends, sequence, acknowledgement, payload, flags=flags, options=padded)
+    source, source_port, destination, destination_port = ends
+    assert ip.parse_packet(packet + behind) == ip.Packet(
+        *(source, destination, ip.TCP, len(packet), 64, payload, source_port, destination_port),
+        *(sequence, acknowledgement, flags, 64240, MD5_OPTION[:18] in options),
+    )
+
+
+@given(ends=st.tuples(ADDRESSES, ADDRESSES, NUMBERS), payload=st.binary(max_size=60), protocol=st.integers(0, 255))
+def test_other_packets_built_are_packets_parsed(ends: tuple[Ipv4, Ipv4, int], payload: bytes, protocol: int) -> None:
+    """A datagram comes out as it was put in, and so does what is neither UDP nor TCP."""
+    source, destination, port = ends
+    assert ip.parse_packet(datagram(source, destination, port, payload)) == ip.Packet(
+        source, destination, ip.UDP, 28 + len(payload), 64, payload, CLIENT_PORT, port
+    )
+    assume(protocol not in {ip.TCP, ip.UDP})
+    assert ip.parse_packet(ipv4(protocol, source, destination, payload)) == ip.Packet(
+        source, destination, protocol, 20 + len(payload), 64, payload
+    )
 
 
 @given(
