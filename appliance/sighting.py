@@ -17,6 +17,7 @@ from appliance.errors import InvalidAddress, InvalidName
 from appliance.lint import DESCRIPTION_MAX
 from appliance.policy.annotation import KEYWORD, Protocol
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.resolvers import is_public_resolver
 from appliance.reason import REASON_TEXT, Reason
 
 DEFAULT_GROUP: Final = "%default"  # the gid of see-thru that the preferences grant
@@ -40,6 +41,7 @@ _HINTS = {
     Reason.DESTINATION_NOT_IN_RULE: "a rule lists the name for other destinations: make its destination 0.0.0.0/0",
     Reason.ADDRESS_MISMATCH: "it is listed, and the client has an address of it that the VPC's resolver does not give",
     Reason.NAME_UNRESOLVED: "it is listed, and the VPC's resolver gives no address for it",
+    Reason.RULE_REMOVED: "a rule listed it, and is gone: put it back if that was a mistake",
     Reason.ANSWER_PRIVATE: "it is listed, and the VPC's resolver gives private addresses for it",
 }
 _LOOK = "no rule mends it: look at the client, and at the server"
@@ -165,6 +167,11 @@ def _listable(host: str, server: str, *, protocol: str, version: str, port: int,
     except InvalidName:
         return Unlistable(
             "not a name that can be listed", "rules list full names, such as api.example.com: look at the client"
+        )
+    if protocol == Protocol.TLS and is_public_resolver(name):
+        return Unlistable(
+            "a resolver that answers anybody",
+            "data can leave in questions to it: have the client ask the VPC's; where it is meant, list it by hand",
         )
     if len(str(name)) > NAME_MAX:
         return Unlistable("longer than a description has room for", f"find a name of {NAME_MAX} characters at most")

@@ -127,6 +127,8 @@ APART = [
     ("one label", line("localhost"), "not a name", "full names"),
     ("a wildcard", line("*.example.com"), "not a name", "full names"),
     ("no name at all", line("a b\x1b[2J"), "not a name", "full names"),
+    ("a public resolver", line("dns.google"), "answers anybody", "by hand"),
+    ("a rule that is gone", line(reason=Reason.RULE_REMOVED), "ended", "put it back"),
     ("too long", line(of_length(NAME_MAX + 1, "a")), "longer than", str(NAME_MAX)),
 ]
 
