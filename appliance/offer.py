@@ -74,6 +74,17 @@ def offer_document(suggestion: Suggestion) -> dict[str, object]:
     }
 
 
+def sums(suggestion: Suggestion) -> tuple[str, ...]:
+    """Return how many of what there are, the flows last."""
+    return (
+        _count(len([group for group in suggestion.groups if group.rows]), "group"),
+        _count(suggestion.names, "name"),
+        f"{suggestion.held_back} held back",
+        f"{len(suggestion.others)} without a rule",
+        _count(suggestion.flows, "flow"),
+    )
+
+
 def heading(group: GroupSuggestion) -> str:
     """Return how a group is called."""
     if group.is_known:
@@ -198,13 +209,8 @@ def _apart(suggestion: Suggestion) -> Iterator[str]:
 
 
 def _sums(suggestion: Suggestion) -> str:
-    counts = (
-        _count(len([group for group in suggestion.groups if group.rows]), "group"),
-        _count(suggestion.names, "name"),
-        f"{suggestion.held_back} held back",
-        f"{len(suggestion.others)} without a rule",
-    )
-    return f"{', '.join(counts)}, from {_count(suggestion.flows, 'flow')}"
+    *counts, flows = sums(suggestion)
+    return f"{', '.join(counts)}, from {flows}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -20,6 +20,7 @@ from appliance.offer import (
     minute,
     notes,
     render_terraform,
+    sums,
 )
 from appliance.suggestion import Suggestion
 
@@ -37,6 +38,7 @@ def render_page(suggestion: Suggestion, source: str = SOURCE) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template(TEMPLATE).render(
         suggestion=suggestion,
+        sums=sums(suggestion),
         groups=[group for group in suggestion.groups if group.rows],
         reasons=by_reason(suggestion),
         notes=notes(suggestion),
