@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from botocore.exceptions import BotoCoreError
 
 from appliance.edge import log_reader
-from appliance.errors import InputError
+from appliance.errors import InputError, PolicyError
 from appliance.offer import offer_document, render_annotations, render_table, render_terraform
 from appliance.order import STANDARD_INPUT, Order
 from appliance.page import render_page, write_page
@@ -36,7 +36,7 @@ def fulfil(order: Order, say: Say) -> dict[str, object] | str:
     Raises:
         AwsError: CloudWatch cannot be read.
         InputError: a file cannot be used, or there is nothing to read from.
-        PolicyError: a time cannot be understood.
+        PolicyError: a time cannot be understood, or none is left.
     """
     suggestion = suggest(survey(order, say), min_count=order.min_count, kept=order.kept)
     if order.html is not None:
@@ -57,6 +57,11 @@ def survey(order: Order, say: Say) -> Usage:
     now = datetime.now(UTC)
     since = parse_moment(order.since or SINCE, now) if order.since or not order.files else None
     until = parse_moment(order.until, now) if order.until else None
+    end = until or (None if order.files else now)
+    if since and end and since >= end:
+        raise PolicyError(
+            "there is no time between --since and --until", hint="--until has to be later, and is now by default"
+        )
     usage = Usage(
         wanted=order.groups,
         since=write_time(since) if since else "",

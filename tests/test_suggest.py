@@ -318,6 +318,16 @@ def test_rules_hold_what_a_description_does_and_check_finds_nothing() -> None:
     assert len({rule.destination for rule in pack(listing)}) == len(pack(listing))
 
 
+@pytest.mark.parametrize(("length", "rules"), [(119, 1), (120, 2)])
+def test_a_description_is_filled_to_the_last_character(length: int, rules: int) -> None:
+    """255 of them, and not one more."""
+    names = [Fqdn.parse(of_length(119, "a")), Fqdn.parse(of_length(length, "b"))]
+    packed = pack((443, Protocol.TLS, name) for name in names)
+
+    assert len(packed) == rules
+    assert max(len(rule.description) for rule in packed) == (255 if rules == 1 else 136)
+
+
 def test_what_finds_no_mask_is_told() -> None:
     """A port has 33 rules."""
     long = [of_length(NAME_MAX, f"n{index}") for index in range(MASKS + 1)]

@@ -17,6 +17,7 @@ from appliance import cli, survey
 from appliance.edge.log_reader import ATTEMPTS, PATTERN, LogReader, connect
 from appliance.errors import AwsError
 from appliance.reason import Reason
+from appliance.sighting import LINE_MAX
 from tests.sightings import GROUP, MORNING, OTHER_GROUP, line
 
 LOG = "\n".join([line(), line(), line("files.example.com", 8443), line(gid=OTHER_GROUP), "garbage"]).encode()
@@ -63,9 +64,20 @@ def test_files_and_standard_input_are_read(suggest: Suggest, tmp_path: Path) -> 
 
 def test_a_line_without_end_costs_no_memory(suggest: Suggest) -> None:
     """It is one line that cannot be read, and the next one can."""
-    ran = suggest("-", "--format", "json", stdin=b"x" * 1_000_000 + b"\n" + line().encode())
+    log = b"x" * 1_000_000 + b"\n" + line().encode()
+    ran = suggest("-", "--format", "json", stdin=log)
 
     assert (json.loads(ran.out)["unread"], json.loads(ran.out)["names"]) == (1, 1)
+    assert [len(each) for each in survey._lines(Sipped(log))] == [LINE_MAX + 2, len(line())]
+
+
+class Sipped(io.BytesIO):
+    """A file that may be read in sips alone."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        assert size is not None
+        assert 0 < size <= LINE_MAX + 2
+        return super().readline(size)
 
 
 @pytest.mark.parametrize("form", ["table", "annotations", "terraform", "json"])
@@ -122,6 +134,7 @@ USAGE = [
     (["--min-count", "0"], 2, "is no count"),
     (["--min-count", "x"], 2, "invalid int value"),
     (["--since", "yesterday"], 2, "is not a time"),
+    (["--since", "2027-01-05", "--until", "2027-01-05"], 2, "no time between --since and --until"),
     (["--keep", "com"], 2, "single label"),
     (["--format", "yaml"], 2, "invalid choice"),
     (["-", "--network-interfaces", "-"], 2, "standard input can be one file only"),
