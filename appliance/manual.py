@@ -92,4 +92,5 @@ held back, as data can be carried out in such names: --keep PARENT suggests them
 Of a port that no rule has, only the name is known: the first hello may still be refused, for ECH as an example.
 
 annotations: a port's rules differ in the mask, for AWS refuses two with the same destination, and 0.0.0.0/0 has to be
-among them. Where the group has rules for the port already, take masks that are free."""
+among them. Where the group has rules for the port already, --security-groups tells which masks are free.
+  aws ec2 describe-security-groups --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json"""

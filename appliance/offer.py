@@ -88,7 +88,7 @@ def sums(suggestion: Suggestion) -> tuple[str, ...]:
 def heading(group: GroupSuggestion) -> str:
     """Return how a group is called."""
     if group.is_known:
-        return group.group
+        return f"{group.group} ({group.name})" if group.name else group.group
     if not group.worn:
         return f"client {group.group} (its Security Group is not known: give --network-interfaces)"
     return f"client {group.group} (it wears {', '.join(group.worn)}: choose one with --group)"
@@ -271,6 +271,7 @@ def _quote(text: str) -> str:
 def _group_document(group: GroupSuggestion) -> dict[str, object]:
     return {
         "gid": group.group if group.is_known else "",
+        "name": group.name,
         "client": "" if group.is_known else group.group,
         "groups_of_client": list(group.worn),
         "names": [

@@ -29,6 +29,7 @@ class Order:
     log_stream: str
     region: str
     network_interfaces: Path | None
+    security_groups: Path | None
     since: str
     until: str
     groups: tuple[str, ...]
@@ -50,7 +51,8 @@ class Order:
                 raise PolicyError(f"{quote(group)} is not the id of a Security Group", hint="write it as sg-0a1b2c3d")
         if arguments.min_count < 1:
             raise PolicyError(f"--min-count: {arguments.min_count} is no count", hint="write a whole number, 1 or more")
-        if [*arguments.files, arguments.network_interfaces].count(STANDARD_INPUT) > 1:
+        files = [*arguments.files, arguments.network_interfaces, arguments.security_groups]
+        if files.count(STANDARD_INPUT) > 1:
             raise PolicyError("standard input can be one file only", hint="name the others")
         return cls(
             files=tuple(arguments.files),
@@ -58,6 +60,7 @@ class Order:
             log_stream=arguments.log_stream,
             region=arguments.region,
             network_interfaces=arguments.network_interfaces,
+            security_groups=arguments.security_groups,
             since=arguments.since,
             until=arguments.until,
             groups=tuple(arguments.group),
@@ -85,3 +88,4 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     sources.add_argument("--log-stream", default="flow", metavar="NAME", help="in it (flow)")
     sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
     sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="saved answer of EC2")
+    sources.add_argument("--security-groups", type=Path, metavar="FILE", help="likewise, for names and free masks")

@@ -5,7 +5,7 @@ destination; the appliance takes 0.0.0.0/0, /1, ... /32 for anywhere. So a port 
 one after the other. The Terraform module packs by itself, and otherwise. Everything here is pure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from appliance.lint import DESCRIPTION_MAX
@@ -15,6 +15,7 @@ from appliance.policy.fqdn import Fqdn
 MASKS: Final = 33  # 0.0.0.0/0 to 0.0.0.0/32
 
 Listed = tuple[int, Protocol, Fqdn]  # port, protocol, name
+Place = tuple[int, str]  # port and destination of a rule for TCP
 
 
 class AnnotatedRule(NamedTuple):
@@ -25,16 +26,20 @@ class AnnotatedRule(NamedTuple):
     description: str
 
 
-def pack(listed: Iterable[Listed]) -> list[AnnotatedRule]:
-    """Return the rules that list exactly these, by port; a name of each fits into a description by itself."""
+def pack(listed: Iterable[Listed], taken: Collection[Place] = ()) -> list[AnnotatedRule]:
+    """Return the rules that list exactly these, by port, beside those that are taken.
+
+    A name fits into a description by itself.
+    """
     ports: dict[int, list[str]] = {}
     for port, protocol, names in _runs(listed):
         ports.setdefault(port, []).extend(_descriptions(protocol, names))
-    return [
-        AnnotatedRule(port, f"0.0.0.0/{mask}" if mask < MASKS else "", description)
-        for port, descriptions in ports.items()
-        for mask, description in enumerate(descriptions)
-    ]
+    rules = []
+    for port, descriptions in ports.items():
+        masks = (f"0.0.0.0/{length}" for length in range(MASKS))
+        free = (mask for mask in masks if (port, mask) not in taken)
+        rules += [AnnotatedRule(port, next(free, ""), description) for description in descriptions]
+    return rules
 
 
 def _runs(listed: Iterable[Listed]) -> Iterator[tuple[int, Protocol, list[Fqdn]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from appliance.packing import AnnotatedRule, pack
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.inventory import SecurityGroup
 from appliance.suspicion import Crowd, crowds
 from appliance.usage import Other, Tally, Usage, Use, by_group
 
@@ -24,7 +25,7 @@ class Row:
 class GroupSuggestion:
     """What is suggested for a Security Group.
 
-    `group`: its id; or the address of a client, where its group cannot be told.
+    `group`: its id; or the address of a client, where its group cannot be told. `name`: if it is known.
     `worn`: the groups of such a client, if they are known.
     `rows`: by port, protocol and name. `rules`: the same as annotations.
     `seldom`: names that were used less often than was asked for.
@@ -32,6 +33,7 @@ class GroupSuggestion:
     """
 
     group: str
+    name: str
     worn: tuple[str, ...]
     rows: tuple[Row, ...]
     seldom: int
@@ -67,18 +69,22 @@ class Suggestion:
         return sum(len(crowd.names) for group in self.groups for crowd in group.crowds)
 
 
-def suggest(usage: Usage, *, min_count: int = 1, kept: Iterable[Fqdn] = ()) -> Suggestion:
+def suggest(
+    usage: Usage, *, min_count: int = 1, kept: Iterable[Fqdn] = (), existing: Iterable[SecurityGroup] = ()
+) -> Suggestion:
     """Return what usage asks for.
 
     Args:
         usage: all of it.
         min_count: how many flows a name needs.
         kept: parents whose names are suggested, however many there are of them.
+        existing: groups as they are, as far as they are known: new rules have to get on with theirs.
     """
     trusted = tuple(kept)
+    known = {group.id: group for group in existing}
     groups = [
-        _for_group(group, uses, usage.worn.get(group, ()), min_count, trusted)
-        for group, uses in by_group(usage.uses).items()
+        _for_group(known.get(gid, SecurityGroup(gid, "", ())), uses, usage.worn.get(gid, ()), min_count, trusted)
+        for gid, uses in by_group(usage.uses).items()
     ]
     return Suggestion(
         groups=tuple(groups),
@@ -92,7 +98,7 @@ def suggest(usage: Usage, *, min_count: int = 1, kept: Iterable[Fqdn] = ()) -> S
 
 
 def _for_group(
-    group: str, uses: dict[Use, Tally], worn: tuple[str, ...], min_count: int, kept: tuple[Fqdn, ...]
+    group: SecurityGroup, uses: dict[Use, Tally], worn: tuple[str, ...], min_count: int, kept: tuple[Fqdn, ...]
 ) -> GroupSuggestion:
     counts: dict[Fqdn, int] = {}
     for use, tally in uses.items():
@@ -101,5 +107,10 @@ def _for_group(
     held = {name for crowd in found for name in crowd.names}
     free = {use: tally for use, tally in uses.items() if use.name not in held}
     rows = tuple(Row(use, tally) for use, tally in free.items() if tally.count >= min_count)
-    rules = pack((row.use.port, row.use.protocol, row.use.name) for row in rows)
-    return GroupSuggestion(group, worn, rows, len(free) - len(rows), found, tuple(rules))
+    taken = {
+        (rule.from_port, rule.destination)
+        for rule in group.rules
+        if rule.protocol_name == "tcp" and rule.from_port is not None and rule.from_port == rule.to_port
+    }
+    rules = pack(((row.use.port, row.use.protocol, row.use.name) for row in rows), taken)
+    return GroupSuggestion(group.id, group.name, worn, rows, len(free) - len(rows), found, tuple(rules))

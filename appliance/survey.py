@@ -19,7 +19,7 @@ from appliance.order import STANDARD_INPUT, Order
 from appliance.page import render_page, write_page
 from appliance.period import parse_moment
 from appliance.sighting import LINE_MAX, write_time
-from appliance.sources import find_region, read_interfaces
+from appliance.sources import Source, find_region, read_interfaces, saved_inventory
 from appliance.suggestion import suggest
 from appliance.usage import Usage, Wearers
 
@@ -38,7 +38,8 @@ def fulfil(order: Order, say: Say) -> dict[str, object] | str:
         InputError: a file cannot be used, or there is nothing to read from.
         PolicyError: a time cannot be understood, or none is left.
     """
-    suggestion = suggest(survey(order, say), min_count=order.min_count, kept=order.kept)
+    existing = saved_inventory(Source(order.security_groups)).groups if order.security_groups else ()
+    suggestion = suggest(survey(order, say), min_count=order.min_count, kept=order.kept, existing=existing)
     if order.html is not None:
         write_page(order.html, render_page(suggestion, order.module))
     match order.format:

@@ -8,7 +8,7 @@ import pytest
 from appliance.address import Network, parse_ipv4
 from appliance.errors import PolicyError
 from appliance.lint import lint
-from appliance.offer import notes, offer_document, render_annotations, render_table, render_terraform
+from appliance.offer import heading, notes, offer_document, render_annotations, render_table, render_terraform
 from appliance.packing import MASKS, pack
 from appliance.page import render_page
 from appliance.period import parse_moment
@@ -326,6 +326,35 @@ def test_a_description_is_filled_to_the_last_character(length: int, rules: int) 
 
     assert len(packed) == rules
     assert max(len(rule.description) for rule in packed) == (255 if rules == 1 else 136)
+
+
+def test_rules_get_on_with_those_that_the_group_has() -> None:
+    """Its masks are left alone, and those of other ports and protocols do not count."""
+    rules = (
+        EgressRule("tcp", 443, 443, "0.0.0.0/0", "discriminat:tls:b.example.com"),
+        EgressRule("6", 443, 443, "0.0.0.0/2", ""),
+        EgressRule("tcp", 8443, 8443, "0.0.0.0/1", ""),
+        EgressRule("udp", 443, 443, "0.0.0.0/1", ""),
+        EgressRule("tcp", 443, 444, "0.0.0.0/1", ""),
+        EgressRule("-1", None, None, "0.0.0.0/0", "discriminat:see-thru:2027-01-31"),
+    )
+    usage = Usage()
+    for text in [line(of_length(NAME_MAX, first)) for first in "abc"] + [line(port=22)]:
+        usage.read(text)
+    (group,) = suggest(usage, existing=[SecurityGroup(GROUP, "web", rules)]).groups
+
+    assert [(rule.port, rule.destination) for rule in group.rules] == [
+        (22, "0.0.0.0/0"),
+        (443, "0.0.0.0/1"),
+        (443, "0.0.0.0/3"),
+        (443, "0.0.0.0/4"),
+    ]
+    both = (*rules, *(EgressRule("tcp", r.port, r.port, r.destination, r.description) for r in group.rules))
+    assert (
+        lint(Inventory((SecurityGroup(GROUP, "web", both),), ()), date(2027, 1, 5), with_interfaces=False).findings
+        == ()
+    )
+    assert heading(group) == f"{GROUP} (web)"
 
 
 def test_what_finds_no_mask_is_told() -> None:

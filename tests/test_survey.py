@@ -127,6 +127,17 @@ def test_interfaces_tell_the_groups(suggest: Suggest, tmp_path: Path) -> None:
     assert ran.out.startswith(f"{GROUP}\n")
 
 
+def test_groups_tell_their_names_and_masks(suggest: Suggest, tmp_path: Path) -> None:
+    """As EC2 describes them."""
+    saved = tmp_path / "groups.json"
+    taken = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    group = {"GroupId": GROUP, "GroupName": "web", "IpPermissionsEgress": [taken]}
+    saved.write_text(json.dumps({"SecurityGroups": [group]}))
+    ran = suggest("-", "--security-groups", str(saved), "--format", "annotations", stdin=line().encode())
+
+    assert ran.out.startswith(f"{GROUP} (web)\n  tcp/443 0.0.0.0/1  discriminat:tls:api.example.com\n")
+
+
 USAGE = [
     # arguments, status, part of what is said
     (["--group", "web"], 2, "is not the id of a Security Group"),
@@ -139,6 +150,8 @@ USAGE = [
     (["--format", "yaml"], 2, "invalid choice"),
     (["-", "--network-interfaces", "-"], 2, "standard input can be one file only"),
     (["/nowhere/flow.jsonl"], 1, "/nowhere/flow.jsonl: No such file or directory"),
+    (["-", "--security-groups", "-"], 2, "standard input can be one file only"),
+    (["-", "--security-groups", "/nowhere/g.json"], 1, "/nowhere/g.json: No such file or directory"),
     (["-", "--html", "/nowhere/report.html"], 1, "/nowhere/report.html: No such file or directory"),
     (["-", "--network-interfaces", "/nowhere/i.json"], 1, "/nowhere/i.json: No such file or directory"),
 ]

@@ -14,7 +14,7 @@ from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import preferred, running
 from tests.lab.security_group import Group, Rule, egress
-from tests.lab.story import launch
+from tests.lab.story import launch, launch_in, tls
 from tests.lab.workload import Workload
 
 SHIPPED = 25.0  # seconds for lines to reach CloudWatch
@@ -125,6 +125,32 @@ def wear(lab: Lab, client: Workload, group: Group) -> None:
     lab.appliance.wait_for_event(
         lambda event: group.id in event["gid"], cat="client", outcome="accepted", client=client.address
     )
+
+
+def test_suggested_rules_get_on_with_those_that_the_group_has(lab: Lab, tmp_path: Path) -> None:
+    """AWS takes them into the same group, and without its see-thru both the old name and the new one are reached."""
+    old, new = lab.internet.tls("old.suggest.test"), lab.internet.tls("new.suggest.test")
+    see_thru = egress("-1", None, description=f"discriminat:see-thru:{TOMORROW}")
+    group = lab.security_group("grown", see_thru, tls(old.name))
+    client = launch_in(lab, "grown", [group])
+    for server in (old, new):
+        assert client.curl(f"https://{server.name}/").ok
+    lab.appliance.wait_for_event(dhost=new.name, cat="client", see_thru_exerted=True)
+    saved = tmp_path / "groups.json"
+    saved.write_text(json.dumps(lab.ec2.describe_security_groups(GroupIds=[group.id]), default=str))
+
+    log = str(lab.appliance.logs / "flow.jsonl")
+    (told,) = suggested(lab, log, "--group", group.id, "--security-groups", str(saved))["groups"]
+    assert [each["rule"] for each in told["rules"]] == ["tcp/443 0.0.0.0/1"]
+    for each in told["rules"]:
+        lab.add_rule(group, rule(each))
+    lab.remove_rule(group, see_thru)
+    lab.appliance.wait_for_event(cat="see-thru", outcome="removed", gid=group.id)
+
+    skip = len(lab.appliance.flow_events())
+    for server in (old, new):
+        assert client.curl(f"https://{server.name}/").ok
+        lab.appliance.wait_for_event(dhost=server.name, cat="client", outcome="allowed", gid=group.id, skip=skip)
 
 
 def test_under_the_preferences_see_thru_groups_are_told_from_interfaces(lab: Lab, tmp_path: Path) -> None:
