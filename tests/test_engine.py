@@ -533,7 +533,7 @@ def test_a_second_hello_beyond_what_is_kept_does_not_go_on() -> None:
     play = Play(limits=limits)
     play.client(HELLO)
     assert play.client(HELLO[100:] + OTHER_HELLO, 100) == []
-    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3)]
+    assert play.server(REPLY) == [GOOD_REPLY, *verdict("allow", 2, 3, by=BY_NAME)]
     play = Play(answers=(), limits=limits)
     play.client(HELLO)
     play.client(HELLO[100:] + OTHER_HELLO, 100)
