@@ -14,7 +14,8 @@ from typing import NoReturn
 
 from appliance import __version__
 from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
-from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG
+from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG, SUGGEST_EPILOG
+from appliance.order import Order, add_arguments
 from appliance.settings import Settings, describe_settings, parse_settings
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
@@ -61,6 +62,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_explain(verbs)
     _add_replay(verbs)
     _add_selftest(verbs)
+    _add_suggest(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
@@ -183,6 +185,18 @@ def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
     names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")
     replay.set_defaults(run=_replay, refuse=replay.error)
+
+
+def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    suggest = verbs.add_parser(
+        "suggest",
+        help="build the allowlist from what see-thru alone let pass",
+        description="Say which names to list in which Security Groups, from the flow log of a time under see-thru.",
+        epilog=SUGGEST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(suggest)
+    suggest.set_defaults(run=_suggest)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -345,6 +359,13 @@ def _replay(arguments: argparse.Namespace) -> int:
             files = arguments.security_groups, arguments.network_interfaces
             inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
     replay(arguments.captures, inventory, directory, sys.stdout.buffer)
+    return 0
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from appliance.survey import fulfil  # noqa: PLC0415
+
+    _print(fulfil(Order.read(arguments), lambda text: sys.stderr.write(f"discriminat: {text}\n")))
     return 0
 
 

@@ -73,3 +73,24 @@ examples:
 The engine is given what the kernel would give it, at the times of the capture. Capture whole packets (-s 0), from
 before the connections begin: what is cut is `truncated_copy`, what was joined in the middle `mid_stream`.
 exit 0 when all was read, whatever the outcomes; 1 when a file cannot be read, or not to its end"""
+
+SUGGEST_EPILOG = """\
+The flow log is read from CloudWatch Logs, with your own credentials, which need logs:FilterLogEvents on the log group;
+the appliance's role does not read logs. Or from files: flow.jsonl as the appliance writes it, - for standard input.
+
+examples:
+  discriminat suggest --region eu-west-1
+  discriminat suggest --since 2027-01-01 --group sg-0a1b2c3d4e5f60718 --format terraform > allowlist.tf
+  discriminat suggest --html report.html /var/log/discriminat/flow.jsonl
+
+A name goes to the Security Group that granted see-thru. Where the preferences granted it, to the one that the client
+wears, which is told from --network-interfaces; of several, to the one given with --group.
+  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json
+
+Workloads chose the names while everything passed. 20 names or more below one parent that are hardly used again are
+held back, as data can be carried out in such names: --keep PARENT suggests them nevertheless.
+Of a port that no rule has, only the name is known: the first hello may still be refused, for ECH as an example.
+
+annotations: a port's rules differ in the mask, for AWS refuses two with the same destination, and 0.0.0.0/0 has to be
+among them. Where the group has rules for the port already, --security-groups tells which masks are free.
+  aws ec2 describe-security-groups --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json"""

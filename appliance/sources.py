@@ -97,6 +97,33 @@ def answer(
     return explain(inventory, question, system.utc_today(), resolved, preferred)
 
 
+def read_interfaces(path: Path) -> tuple[NetworkInterface, ...]:
+    """Return the network interfaces in a saved answer of EC2.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    return _parse_interfaces(path, _read_items(path, "NetworkInterfaces"))
+
+
+def find_region(given: str) -> str:
+    """Return the AWS region: the one given, that of the environment, or the one this machine is in.
+
+    Raises:
+        InputError: none is told.
+    """
+    region = given or _region_of_environment()
+    if region:
+        return region
+    try:
+        return Imds().identity().region
+    except AwsError as fault:
+        raise InputError(
+            f"--region: not given, and there is no asking the metadata service ({fault.message})",
+            hint="give it, or files",
+        ) from fault
+
+
 def saved_inventory(source: Source) -> Inventory:
     """Return what the files of a source hold of one VPC; there must be one of Security Groups.
 
@@ -139,7 +166,7 @@ class _Place:
 
 
 def _locate(source: Source) -> _Place:
-    region = source.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
+    region = source.region or _region_of_environment()
     vpc_id = source.vpc_id
     imds = None
     if not (region and vpc_id):
@@ -156,6 +183,10 @@ def _locate(source: Source) -> _Place:
             ) from fault
         region, vpc_id = region or identity.region, vpc_id or identity.vpc_id
     return _Place(region, vpc_id, imds)
+
+
+def _region_of_environment() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
 
 
 def _read_aws(place: _Place) -> Inventory:
@@ -193,11 +224,7 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
             raise InputError(f"{name} holds {len(vpcs)} VPCs: {shown}", hint="choose the client's with --vpc-id")
     if source.vpc_id:
         interface_items = [item for item in interface_items if item.get("VpcId", source.vpc_id) == source.vpc_id]
-    try:
-        interfaces = ec2.parse_network_interfaces(interface_items)
-    except AwsError as fault:
-        raise _unusable(source.network_interfaces or STANDARD_INPUT, "NetworkInterfaces", fault.message) from fault
-    _check_types(source.network_interfaces or STANDARD_INPUT, "NetworkInterfaces", _ids(interfaces))
+    interfaces = _parse_interfaces(source.network_interfaces or STANDARD_INPUT, interface_items)
     if source.vpc_id:  # a group of another VPC may be worn in this one
         worn = {gid for interface in interfaces for gid in interface.groups}
         group_items = [
@@ -211,6 +238,15 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
         raise _unusable(security_groups, "SecurityGroups", fault.message) from fault
     _check_types(security_groups, "SecurityGroups", _texts_and_ports(groups))
     return Inventory(groups, interfaces)
+
+
+def _parse_interfaces(path: Path, items: Iterable[_Item]) -> tuple[NetworkInterface, ...]:
+    try:
+        interfaces = ec2.parse_network_interfaces(items)
+    except AwsError as fault:
+        raise _unusable(path, "NetworkInterfaces", fault.message) from fault
+    _check_types(path, "NetworkInterfaces", _ids(interfaces))
+    return interfaces
 
 
 def _read_file(path: Path | None) -> Preferred | None:

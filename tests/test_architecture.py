@@ -39,8 +39,23 @@ ENGINE_PARTS = {
 }
 # Of `replay`.
 REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
-# Of `check` and `explain`.
-ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
+# Of `check`, `explain` and `suggest`.
+ADVICE_PARTS = {
+    "account",
+    "explanation",
+    "lint",
+    "near_miss",
+    "offer",
+    "packing",
+    "period",
+    "preferred",
+    "question",
+    "report",
+    "sighting",
+    "suggestion",
+    "suspicion",
+    "usage",
+}
 APP_PARTS = {
     "about",
     "chronicle",
@@ -89,6 +104,9 @@ MAY_IMPORT = {
     "replay": {"edge", "policy"} | REPLAY_PARTS,
     # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
     "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
+    "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
+    "page": {"policy"} | ADVICE_PARTS,
+    "survey": {"edge", "order", "page", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
     "cli": {
         "about",
@@ -97,12 +115,14 @@ MAY_IMPORT = {
         "edge",
         "enclosed",
         "manual",
+        "order",
         "policy",
         "probing",
         "replay",
         "selftest",
         "settings",
         "sources",
+        "survey",
         "trial",
         "worker",
     }
