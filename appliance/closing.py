@@ -20,6 +20,8 @@ from appliance.waiting import Waiting
 from appliance.wire.ip import Packet
 from appliance.wire.sniff import sniff
 
+SILENT = Greeting()  # no reply was read
+
 
 class Closing:
     """Ends flows: tells the log and both ends, and gives up what is held."""
@@ -47,15 +49,22 @@ class Closing:
                 self.deny(flow, "client", decision, now, out)
                 return
             flow.ruling = decision
-        out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting.version))
+        out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting))
         entry = self._entries.of(flow.hello.protocol, flow.ruling.name, flow.key[3])
         self._finish(flow, State.ALLOWED, now, out, entry)
 
     def deny(
-        self, flow: Flow, side: str, decision: Decision, now: float, out: list[Command], *, version: str = ""
+        self,
+        flow: Flow,
+        side: str,
+        decision: Decision,
+        now: float,
+        out: list[Command],
+        *,
+        greeting: Greeting = SILENT,
     ) -> None:
-        """Log a refusal and end the flow, unless see-thru lets it pass."""
-        self._log(flow, side, decision, version, out)
+        """Log a refusal and end the flow, unless see-thru lets it pass. `greeting`: what the server said, if read."""
+        self._log(flow, side, decision, greeting, out)
         if self._standing.lets_through(flow.key[0], decision.reason):
             self._finish(flow, State.ALLOWED, now, out)
             return
@@ -66,7 +75,7 @@ class Closing:
         """Forget a flow whose ports a new connection uses. A reset would hit the new one."""
         if not flow.is_decided:
             side, reason = ("server", Reason.SERVER_TIMEOUT) if flow.ruling else ("client", Reason.HELLO_TIMEOUT)
-            self._log(flow, side, no(reason, detail="another connection took its ports"), "", out)
+            self._log(flow, side, no(reason, detail="another connection took its ports"), SILENT, out)
             self._finish(flow, State.DENIED, now, out)
         self._flows.remove(flow)
 
@@ -85,10 +94,10 @@ class Closing:
                 return Verdict.DENY
         return Verdict.PASS
 
-    def _log(self, flow: Flow, side: str, decision: Decision, version: str, out: list[Command]) -> None:
+    def _log(self, flow: Flow, side: str, decision: Decision, greeting: Greeting, out: list[Command]) -> None:
         hello = flow.hello
         if side == "server":
-            out.append(self._server_event(flow, decision, version))
+            out.append(self._server_event(flow, decision, greeting))
         elif hello is None:
             protocol = sniff(flow.client.contiguous) or "unknown"
             out.append(self._standing.event("client", flow.key, decision, protocol=protocol))
@@ -98,7 +107,7 @@ class Closing:
                 add_request(emit.event, hello.request.method, hello.request.path, hello.request.user_agent)
             out.append(emit)
 
-    def _server_event(self, flow: Flow, decision: Decision, version: str) -> Command:
+    def _server_event(self, flow: Flow, decision: Decision, greeting: Greeting) -> Command:
         """Return the event about the server's side; the rule it goes by is the client's."""
         if flow.ruling is not None:
             ruling = flow.ruling
@@ -107,7 +116,14 @@ class Closing:
             protocol = flow.hello.protocol
         else:
             protocol = "ssh" if flow.server is not None and flow.server.contiguous.startswith(b"SSH-") else "unknown"
-        return self._standing.event("server", flow.key, decision, protocol=protocol, version=version)
+        return self._standing.event(
+            "server",
+            flow.key,
+            decision,
+            protocol=protocol,
+            version=greeting.version,
+            is_post_quantum=greeting.is_post_quantum,
+        )
 
     def _finish(self, flow: Flow, state: State, now: float, out: list[Command], entry: int = SEEN_THRU) -> None:
         """Give up what is held; remember the flow for the packets of it that are queued already."""

@@ -366,7 +366,7 @@ class Engine:
         if refusal is not None:
             if refusal is Reason.SERVER_REFUSED:  # the client should read the alert
                 self._holding.pass_server(flow, out)
-            self._closing.deny(flow, "server", no(refusal, detail=detail), now, out, version=greeting.version)
+            self._closing.deny(flow, "server", no(refusal, detail=detail), now, out, greeting=greeting)
         elif greeting.is_retry:
             flow.server_from += greeting.end
             flow.retried = True

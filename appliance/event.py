@@ -23,6 +23,7 @@ FLOW_FIELDS = (
     "spt",
     "proto",  # tls, ssh, http or unknown
     "proto_v",  # offered (client) or chosen (server) version, such as TLS 1.3
+    "pqc",  # of a ServerHello alone: its key exchange is post-quantum
     "dst",
     "dpt",
     "reason",  # for people
@@ -54,6 +55,7 @@ def flow_event(
     instance: str,
     see_thru: SeeThruGrant | None,
     today: date,
+    is_post_quantum: bool | None = None,
 ) -> Event:
     """Return the flow event of one decision about one side (`client` or `server`) of a flow."""
     reason = REASON_TEXT[decision.reason]
@@ -67,6 +69,7 @@ def flow_event(
         "spt": source_port,
         "proto": protocol,
         "proto_v": version,
+        **({} if is_post_quantum is None else {"pqc": is_post_quantum}),
         "dst": format_ipv4(destination),
         "dpt": destination_port,
         "reason": reason,

@@ -12,6 +12,7 @@ from appliance.policy.fqdn import Fqdn
 from appliance.reason import Reason
 from appliance.recall import Recall
 from appliance.wire import http, sniff, ssh, tls
+from appliance.wire.groups import POST_QUANTUM
 
 TLS_1_2 = 0x0303
 
@@ -40,6 +41,7 @@ class Greeting:
     detail: str = ""
     is_retry: bool = False  # a HelloRetryRequest: another ClientHello must follow
     is_final: bool = True  # False: a warning before the reply proper
+    is_post_quantum: bool | None = None  # whether the keys agreed are; None: no ServerHello says
 
 
 class Inspector:
@@ -197,7 +199,13 @@ def _inspect_reply(stream: bytes, *, after_retry: bool) -> Greeting | None:
         return Greeting(end=reply.end, refusal=Reason.SERVER_REFUSED, detail=reply.name)
     hello = tls.parse_server_hello(reply.body)
     refusal = Reason.SERVER_TLS_TOO_OLD if hello.version < TLS_1_2 else None
-    return Greeting(tls.version_name(hello.version), reply.end, refusal, is_retry=hello.is_retry)
+    return Greeting(
+        tls.version_name(hello.version),
+        reply.end,
+        refusal,
+        is_retry=hello.is_retry,
+        is_post_quantum=None if hello.is_retry else hello.key_share_group in POST_QUANTUM,
+    )
 
 
 def _inspect_server_identification(stream: bytes) -> Greeting | None:

@@ -619,6 +619,50 @@ def test_after_a_request_to_retry_only_the_second_hello_may_follow(what: str, re
     assert play.server(reply, len(RETRY))[0] == refused("server", "server_malformed")
 
 
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (hellos.server_hello(group=4588), True),
+        (hellos.server_hello(group=512), True),
+        (hellos.server_hello(group=25497), True),
+        (hellos.server_hello(), False),
+        (hellos.server_hello(group=None), False),  # a pre-shared key alone
+        (hellos.server_hello(None, group=None), False),  # TLS 1.2
+        (hellos.server_hello(None, legacy_version=hellos.TLS_1_1, group=None), False),  # refused
+    ],
+)
+def test_the_servers_event_says_whether_keys_are_post_quantum(reply: bytes, expected: bool) -> None:
+    """Of the reply that was read; the client's event only knows what was offered."""
+    play = Play()
+    play.client(HELLO)
+    play.server(hellos.server_stream(reply))
+    assert [event.get("pqc") for event in play.events] == [None, expected]
+
+
+@pytest.mark.parametrize(("asked", "chosen", "expected"), [(4588, 4588, True), (29, 29, False), (4588, 29, False)])
+def test_after_a_request_to_retry_the_reply_says_it(asked: int, chosen: int, expected: bool) -> None:
+    """What a HelloRetryRequest asks for is not agreed yet."""
+    play = Play()
+    retry = hellos.server_stream(hellos.hello_retry_request(asked))
+    play.client(HELLO)
+    play.server(retry)
+    play.client(SECOND_HELLO, len(HELLO), received=len(retry))
+    reply = hellos.server_stream(hellos.server_hello(group=chosen))
+    play.server(reply, len(retry), received=len(HELLO + SECOND_HELLO))
+    assert [event.get("pqc") for event in play.events] == [None, expected]
+
+
+def test_without_a_serverhello_nothing_is_said_of_keys() -> None:
+    """Neither an alert, nor silence, nor octets that are not TLS agree on any."""
+    for reply in (hellos.alert(2, 40), b"220 mail.example.com ESMTP\r\n", b""):
+        play = Play()
+        play.client(HELLO)
+        play.server(reply)
+        play.wait(61)
+        assert play.events[-1]["cat"] == "server"
+        assert "pqc" not in play.events[-1]
+
+
 # ---- replies that are refused ----
 
 REFUSED_REPLIES = [

@@ -62,7 +62,7 @@ def test_see_thru(until: datetime.date, decision: Decision, exerted: bool, days:
 
 def test_flow_fields_are_the_listed_ones_in_their_order() -> None:
     """Saved queries depend on them."""
-    whole = client_event(ALLOWED, see_thru=SeeThruGrant(TODAY, "sg-9"))
+    whole = client_event(ALLOWED, see_thru=SeeThruGrant(TODAY, "sg-9"), is_post_quantum=True)
     add_request(whole, "GET", "/", "curl/8")
     assert tuple(whole) == FLOW_FIELDS
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from appliance.address import Ipv4
 from appliance.errors import Malformed, PacketError
+from appliance.inspection import inspect_server
 from appliance.wire import http, ip, sniff, ssh, tls
+from appliance.wire.groups import POST_QUANTUM
 from appliance.wire.stream import Stream
 from tests import hellos
 from tests.outcome import outcome
@@ -187,6 +189,17 @@ def test_reply_built_is_reply_parsed(
     framed = tls.frame_server_reply(hellos.server_stream(body, split=split))
     assert isinstance(framed, tls.Framed)
     assert tls.parse_server_hello(framed.body) == (0x0304, is_retry, cipher_suite, group)
+
+
+@given(group=st.none() | NUMBERS | st.sampled_from(sorted(POST_QUANTUM)), split=st.integers(1, 200))
+def test_keys_are_post_quantum_if_their_group_is_in_the_table(group: int | None, split: int) -> None:
+    """Whatever the reply's records; a request to retry agrees on nothing."""
+    reply = inspect_server("tls", hellos.server_stream(hellos.server_hello(group=group), split=split))
+    assert reply is not None
+    assert reply.is_post_quantum is (group in POST_QUANTUM)
+    retry = inspect_server("tls", hellos.server_stream(hellos.hello_retry_request(group or 0), split=split))
+    assert retry is not None
+    assert retry.is_post_quantum is None
 
 
 @given(
