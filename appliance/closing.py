@@ -5,11 +5,11 @@ queued before the kernel knew; they get no more than they need (evasion X3: the 
 have the same ports and numbers).
 """
 
-from appliance.command import Command, Verdict
-from appliance.event import add_request
+from appliance.command import Command, Emit, Verdict
+from appliance.event import add_request, add_status
 from appliance.flow import Flow, FlowTable, State, offset_of
 from appliance.holding import Holding, resets
-from appliance.inspection import Greeting
+from appliance.inspection import Greeting, inspect_end_of_request
 from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.policy.decision import Decision
@@ -66,10 +66,38 @@ class Closing:
         """Log a refusal and end the flow, unless see-thru lets it pass. `greeting`: what the server said, if read."""
         self._log(flow, side, decision, greeting, out)
         if self._standing.lets_through(flow.key[0], decision.reason):
-            self._finish(flow, State.ALLOWED, now, out)
+            if side == "client" and flow.hello is not None and flow.hello.request and flow.state is not State.PLAINTEXT:
+                self.overhear(flow, decision, now, out)
+            else:
+                self.open_seen_thru(flow, now, out)
             return
         out += resets(flow)
         self._finish(flow, State.DENIED, now, out)
+
+    def give_up(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Deny a flow whose client did not finish its hello in time; what it said of a request is logged."""
+        flow.hello = inspect_end_of_request(flow.client.contiguous)
+        request = flow.hello
+        decision = no(Reason.HELLO_TIMEOUT) if request is None else no(Reason.HTTP_PLAINTEXT, name=request.name)
+        self.deny(flow, "client", decision, now, out)
+
+    def overhear(self, flow: Flow, decision: Decision, now: float, out: list[Command]) -> None:
+        """Let plaintext HTTP that see-thru lets pass go on, packet by packet, for the log wants its status."""
+        flow.ruling = decision
+        self._holding.release(flow, Verdict.PASS, out)
+        self._waiting.forget(flow)
+        flow.state = State.PLAINTEXT
+        self._flows.arm(flow, self._limits.reply_wait, now)
+
+    def open_seen_thru(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Open the flow for good, by see-thru."""
+        self._finish(flow, State.ALLOWED, now, out)
+
+    def log_status(self, flow: Flow, decision: Decision, code: int, out: list[Command]) -> None:
+        """Log what a server answers to plaintext HTTP."""
+        emit = self._server_event(flow, decision, SILENT)
+        add_status(emit.event, code)
+        out.append(emit)
 
     def supersede(self, flow: Flow, now: float, out: list[Command]) -> None:
         """Forget a flow whose ports a new connection uses. A reset would hit the new one."""
@@ -107,7 +135,7 @@ class Closing:
                 add_request(emit.event, hello.request.method, hello.request.path, hello.request.user_agent)
             out.append(emit)
 
-    def _server_event(self, flow: Flow, decision: Decision, greeting: Greeting) -> Command:
+    def _server_event(self, flow: Flow, decision: Decision, greeting: Greeting) -> Emit:
         """Return the event about the server's side; the rule it goes by is the client's."""
         if flow.ruling is not None:
             ruling = flow.ruling

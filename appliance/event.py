@@ -37,6 +37,7 @@ FLOW_FIELDS = (
     "http_method",
     "http_path",
     "http_user_agent",
+    "http_code",  # of a server's reply to plaintext that passed
 )
 
 CONFIG_FIELDS = ("cat", "outcome", "client", "gid", "rule", "fqdn", "proto", "reason", "digest", "instance")
@@ -98,6 +99,11 @@ def add_request(event: Event, method: str, path: str, user_agent: str) -> None:
     event["http_method"] = method
     event["http_path"] = path
     event["http_user_agent"] = user_agent
+
+
+def add_status(event: Event, code: int) -> None:
+    """Add to a flow event the status code of a server's plaintext HTTP reply."""
+    event["http_code"] = code
 
 
 def change_event(change: Change, *, instance: str, digest: str) -> Event:

@@ -159,9 +159,9 @@ def _inspect_client_identification(stream: bytes) -> Hello | None:
     return Hello("ssh", identification.proto, "", identification.end, refusal)
 
 
-def _inspect_request(stream: bytes) -> Hello | None:
+def _inspect_request(stream: bytes, *, is_whole: bool = False) -> Hello | None:
     try:
-        request = http.parse_request(stream)
+        request = http.parse_request(stream, is_whole=is_whole)
     except Malformed as fault:
         return Hello("http", end=len(stream), refusal=Reason.HTTP_PLAINTEXT, detail=fault.message)
     if request is None:
@@ -169,6 +169,11 @@ def _inspect_request(stream: bytes) -> Hello | None:
     # Host is a name or an address with a port or without (RFC 9110 section 7.2); a bracketed one is IPv6.
     name = request.host if request.host.startswith("[") else request.host.partition(":")[0]
     return Hello("http", name=name, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request)
+
+
+def inspect_end_of_request(stream: bytes) -> Hello | None:
+    """Return the plaintext request that a client has begun and will not go on with; None if it is none."""
+    return _inspect_request(stream, is_whole=True) if sniff.sniff(stream) == "http" else None
 
 
 def inspect_server(protocol: str, stream: bytes, *, after_retry: bool = False) -> Greeting | None:
