@@ -14,10 +14,10 @@ from setuptools import setup
 # dataclass that mypyc has compiled cannot be unpickled.
 COMPILED = [
     *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge"),
-    *("oddity", "origin", "reason", "recall", "standing", "syn_gate", "waiting"),
+    *("oddity", "origin", "plaintext", "reason", "recall", "standing", "syn_gate", "waiting"),
     *("policy/decision", "policy/fqdn", "policy/reach"),
-    *("wire/client_hello", "wire/extensions", "wire/http", "wire/ip", "wire/reader", "wire/server_hello"),
-    *("wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
+    *("wire/client_hello", "wire/extensions", "wire/groups", "wire/http", "wire/ip", "wire/reader"),
+    *("wire/server_hello", "wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
 ]
 
 extensions = []

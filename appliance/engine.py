@@ -30,6 +30,7 @@ from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.oddity import NOT_DATA, fault_of_segment, verdict_on_probe
 from appliance.origin import Origin
+from appliance.plaintext import Plaintext
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
@@ -38,7 +39,6 @@ from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
 from appliance.wire.ip import Packet, parse_packet
-from appliance.wire.sniff import sniff
 from appliance.wire.stream import Stream
 
 # A TCP sends ten segments before it wants an acknowledgement (RFC 6928). A client that dribbles its
@@ -66,6 +66,7 @@ class Engine:
         self._holding = Holding(self._limits)
         self._waiting = Waiting(self._limits)
         self._closing = Closing(self._standing, self._judge, self._flows, self._holding, self._waiting, self._limits)
+        self._plaintext = Plaintext(self._standing, self._closing, self._holding, self._limits)
 
     @property
     def flows(self) -> int:
@@ -119,6 +120,9 @@ class Engine:
         elif flow.is_decided:
             verdict = self._closing.verdict_after(flow, packet, from_client=origin is Origin.CLIENT)
             out.append(SetVerdict(packet_id, verdict))
+        elif flow.state is State.PLAINTEXT:
+            if self._hold(flow, packet_id, packet, 0 if origin is Origin.CLIENT else FROM_SERVER, now, out):
+                self._plaintext.on_packet(flow, packet, now, out, from_client=origin is Origin.CLIENT)
         elif origin is Origin.CLIENT:
             offset = offset_of(packet.sequence, flow.base)
             # What reaches beyond what is kept is not inspected to its end: it may not go on before the flow is open.
@@ -366,7 +370,7 @@ class Engine:
         if refusal is not None:
             if refusal is Reason.SERVER_REFUSED:  # the client should read the alert
                 self._holding.pass_server(flow, out)
-            self._closing.deny(flow, "server", no(refusal, detail=detail), now, out, version=greeting.version)
+            self._closing.deny(flow, "server", no(refusal, detail=detail), now, out, greeting=greeting)
         elif greeting.is_retry:
             flow.server_from += greeting.end
             flow.retried = True
@@ -386,8 +390,8 @@ class Engine:
         elif flow.state is State.WAITING:
             self._rule(flow, self._judge.decide(flow, now), now, out, may_ask=False)
         elif flow.state is State.HELLO:
-            plaintext = sniff(flow.client.contiguous) == "http"
-            reason = Reason.HTTP_PLAINTEXT if plaintext else Reason.HELLO_TIMEOUT
-            self._closing.deny(flow, "client", no(reason), now, out)
+            self._closing.give_up(flow, now, out)
+        elif flow.state is State.PLAINTEXT:
+            self._closing.open_seen_thru(flow, now, out)  # nothing is held: its next packet is looked at afresh
         else:
             self._closing.deny(flow, "server", no(Reason.SERVER_TIMEOUT), now, out)

@@ -41,7 +41,14 @@ class Standing:
         return grant is not None and grant.active(self.today) and reason not in NEVER_SEEN_THRU
 
     def event(
-        self, side: str, key: FlowKey, decision: Decision, *, protocol: str = "unknown", version: str = ""
+        self,
+        side: str,
+        key: FlowKey,
+        decision: Decision,
+        *,
+        protocol: str = "unknown",
+        version: str = "",
+        is_post_quantum: bool | None = None,
     ) -> Emit:
         """Return the command that logs a decision about one side of a flow."""
         client, client_port, server, server_port = key
@@ -58,5 +65,6 @@ class Standing:
                 instance=self.instance,
                 see_thru=self.see_thru(client),
                 today=self.today,
+                is_post_quantum=is_post_quantum,
             )
         )

@@ -31,6 +31,7 @@ ENGINE_PARTS = {
     "limits",
     "oddity",
     "origin",
+    "plaintext",
     "recall",
     "revocation",
     "standing",
