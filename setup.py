@@ -15,8 +15,8 @@ from setuptools import setup
 COMPILED = [
     *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge"),
     *("oddity", "origin", "plaintext", "reason", "recall", "standing", "syn_gate", "waiting"),
-    *("policy/decision", "policy/fqdn", "policy/reach"),
-    *("wire/client_hello", "wire/extensions", "wire/groups", "wire/http", "wire/ip", "wire/reader"),
+    *("policy/crls", "policy/decision", "policy/fqdn", "policy/reach"),
+    *("wire/client_hello", "wire/crl_request", "wire/extensions", "wire/groups", "wire/http", "wire/ip", "wire/reader"),
     *("wire/server_hello", "wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
 ]
 

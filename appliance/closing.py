@@ -69,7 +69,7 @@ class Closing:
             if side == "client" and flow.hello is not None and flow.hello.request and flow.state is not State.PLAINTEXT:
                 self.overhear(flow, decision, now, out)
             else:
-                self.open_seen_thru(flow, now, out)
+                self.leave(flow, now, out)
             return
         out += resets(flow)
         self._finish(flow, State.DENIED, now, out)
@@ -85,13 +85,26 @@ class Closing:
         """Let plaintext HTTP that see-thru lets pass go on, packet by packet, for the log wants its status."""
         flow.ruling = decision
         self._holding.release(flow, Verdict.PASS, out)
+        self.go_on(flow, now)
+
+    def go_on(self, flow: Flow, now: float) -> None:
+        """Wait for the next packet of plaintext HTTP that passes."""
         self._waiting.forget(flow)
         flow.state = State.PLAINTEXT
         self._flows.arm(flow, self._limits.reply_wait, now)
 
-    def open_seen_thru(self, flow: Flow, now: float, out: list[Command]) -> None:
-        """Open the flow for good, by see-thru."""
+    def leave(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Look at a flow no longer. It opens for good by see-thru if a packet is held; if none is, it is forgotten."""
         self._finish(flow, State.ALLOWED, now, out)
+
+    def end_quietly(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Reset both ends of a flow that has served its purpose."""
+        out += resets(flow)
+        self._finish(flow, State.DENIED, now, out)
+
+    def log_request(self, flow: Flow, decision: Decision, out: list[Command]) -> None:
+        """Log what is decided about a client's plaintext request."""
+        self._log(flow, "client", decision, SILENT, out)
 
     def log_status(self, flow: Flow, decision: Decision, code: int, out: list[Command]) -> None:
         """Log what a server answers to plaintext HTTP."""

@@ -34,7 +34,7 @@ from appliance.plaintext import Plaintext
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
-from appliance.policy.preferences import Ech, Gating, Preferences
+from appliance.policy.preferences import Crls, Ech, Gating, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
@@ -66,7 +66,7 @@ class Engine:
         self._holding = Holding(self._limits)
         self._waiting = Waiting(self._limits)
         self._closing = Closing(self._standing, self._judge, self._flows, self._holding, self._waiting, self._limits)
-        self._plaintext = Plaintext(self._standing, self._closing, self._holding, self._limits)
+        self._plaintext = Plaintext(self._standing, self._judge, self._closing, self._holding, self._limits)
 
     @property
     def flows(self) -> int:
@@ -149,6 +149,7 @@ class Engine:
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
         self._standing.grant = preferences.grant
+        self._standing.fetches_crls = preferences.x509_crls is Crls.ALLOW
         self._gate.syns.is_on = preferences.syn_gate is Gating.ON
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 
@@ -278,6 +279,8 @@ class Engine:
             self._closing.deny(flow, "server" if flow.hello is None else "client", decision, now, out)
         elif flow.hello is None:
             self._greet(flow, now, out)
+        elif flow.hello.request is not None:
+            self._plaintext.begin_fetch(flow, decision, now, out)
         else:
             self._open_provisionally(flow, flow.hello, decision, now, out)
 
@@ -392,6 +395,6 @@ class Engine:
         elif flow.state is State.HELLO:
             self._closing.give_up(flow, now, out)
         elif flow.state is State.PLAINTEXT:
-            self._closing.open_seen_thru(flow, now, out)  # nothing is held: its next packet is looked at afresh
+            self._plaintext.on_silence(flow, now, out)
         else:
             self._closing.deny(flow, "server", no(Reason.SERVER_TIMEOUT), now, out)

@@ -28,7 +28,7 @@ class Hello:
     refusal: Reason | None = None  # why it can never be allowed, whatever is listed
     detail: str = ""
     request: http.HttpRequest | None = None  # of plaintext HTTP
-    fqdn: Fqdn | None = None  # the server_name, if it is one that could be listed
+    fqdn: Fqdn | None = None  # the name, if it is one that could be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,14 @@ def _judge_client_hello(hello: tls.ClientHello, end: int, *, allow_ech: bool) ->
     elif hello.server_name is None:
         refusal = Reason.NO_SNI
     name = hello.server_name or ""
+    return Hello("tls", tls.version_name(best), name, end, refusal, fqdn=_listable(name))
+
+
+def _listable(name: str) -> Fqdn | None:
     try:
-        fqdn = Fqdn.parse(name)
+        return Fqdn.parse(name)
     except InvalidName:  # such as a single label: legal, but in nobody's list
-        fqdn = None
-    return Hello("tls", tls.version_name(best), name, end, refusal, fqdn=fqdn)
+        return None
 
 
 def inspect_second_hello(stream: bytes, start: int, *, allow_ech: bool = False) -> Hello | None:
@@ -168,7 +171,9 @@ def _inspect_request(stream: bytes, *, is_whole: bool = False) -> Hello | None:
         return None
     # Host is a name or an address with a port or without (RFC 9110 section 7.2); a bracketed one is IPv6.
     name = request.host if request.host.startswith("[") else request.host.partition(":")[0]
-    return Hello("http", name=name, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request)
+    return Hello(
+        "http", name=name, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request, fqdn=_listable(name)
+    )
 
 
 def inspect_end_of_request(stream: bytes) -> Hello | None:

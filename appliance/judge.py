@@ -5,12 +5,15 @@ here is pure.
 """
 
 from appliance.address import Ipv4
+from appliance.errors import Malformed
 from appliance.flow import Flow
 from appliance.policy.addresses import AddressBook
+from appliance.policy.crls import BY_PORT, CRL_PORT, decide_crl
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
 from appliance.policy.policy import PortRules
 from appliance.reason import Reason
 from appliance.standing import Standing
+from appliance.wire.crl_request import parse_crl_request
 from appliance.wire.ip import TCP
 from appliance.wire.sniff import sniff
 
@@ -33,6 +36,8 @@ class Judge:
         """Return what policy says of a flow's hello, or of a server that spoke before its client."""
         rules = self.rules(flow)
         hello = flow.hello
+        if self._standing.fetches_crls and hello is not None and hello.request is not None and flow.key[3] == CRL_PORT:
+            return self._decide_fetch(flow, rules, now)
         if isinstance(rules, Decision):
             return rules if hello is None else no(rules.reason, name=hello.name, detail=rules.detail)
         server = flow.key[2]
@@ -51,6 +56,21 @@ class Judge:
         if hello.fqdn is None:
             return no(Reason.NAME_NOT_LISTED, name=hello.name, detail="it is not a name that could be listed")
         return decide_name(rules, hello.fqdn, server, self.book, now)
+
+    def _decide_fetch(self, flow: Flow, rules: PortRules | Decision, now: float) -> Decision:
+        """Decide on plaintext HTTP of a client that may fetch revocation lists. It has to be such a request alone."""
+        host = "" if flow.hello is None else flow.hello.name
+        if isinstance(rules, Decision) and rules.reason not in BY_PORT:
+            return no(rules.reason, name=host, detail=rules.detail)
+        if flow.server is not None and flow.ruling is None:
+            return no(Reason.SERVER_FIRST, name=host)
+        if flow.client.held:
+            return no(Reason.HTTP_PLAINTEXT, name=host, detail="octets beyond the request")
+        try:
+            request = parse_crl_request(flow.client.contiguous)
+        except Malformed as fault:
+            return no(Reason(fault.code), name=host, detail=fault.message)
+        return decide_crl(request.host, request.path, flow.key[2], self.book, now)
 
     def tolerates_dribble(self, flow: Flow, now: float) -> bool:
         """Tell whether parts of a hello may go on: its protocol is listed, and so is a name of its destination."""

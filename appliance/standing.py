@@ -20,13 +20,14 @@ FlowKey = tuple[Ipv4, int, Ipv4, int]
 class Standing:
     """What the engine and its gate share."""
 
-    __slots__ = ("grant", "instance", "policy", "today")
+    __slots__ = ("fetches_crls", "grant", "instance", "policy", "today")
 
     def __init__(self, instance: str, today: date) -> None:
         self.instance = instance
         self.policy: Policy = EMPTY_POLICY
         self.today = today
         self.grant: SeeThruGrant | None = None
+        self.fetches_crls = False  # clients may fetch revocation lists in plaintext
 
     def see_thru(self, client: Ipv4) -> SeeThruGrant | None:
         """Return the see-thru grant of a client, whatever its date: the one of its groups or everybody's, if later."""

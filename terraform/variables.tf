@@ -192,7 +192,8 @@ variable "preferences" {
     `flow_log_verbosity`: `full`, `only_disallowed` or `none`. `see_thru`: let every client's refused flows pass, and log
     them, through the end of this day (UTC), as YYYY-MM-DD. `ech`: `deny` TLS whose name is encrypted, or `allow` it.
     `syn_gate`: `on` lets SYNs out to addresses of listed names alone, at the cost of looking at each; `off` looks at
-    hellos only.
+    hellos only. `x509_crls`: `allow` lets every known client fetch revocation lists of public CAs over plaintext HTTP,
+    port 80, where its Security Groups let that port out; `ignore` does not.
     `clients`: networks that count as the VPC's own, such as one that it was given after its appliances had started,
     which know the others from their launch. Only network interfaces of this VPC are ever allowed anything: what comes
     from elsewhere, as from a peered VPC, is refused even if it stands here, and logged as `client_unknown`.
@@ -203,6 +204,7 @@ variable "preferences" {
     ech                = optional(string, "deny")
     clients            = optional(list(string), [])
     syn_gate           = optional(string, "off")
+    x509_crls          = optional(string, "ignore")
   })
   nullable = false
   default  = {}
@@ -225,6 +227,11 @@ variable "preferences" {
   validation {
     condition     = contains(["off", "on"], var.preferences.syn_gate)
     error_message = "preferences.syn_gate is off or on."
+  }
+
+  validation {
+    condition     = contains(["ignore", "allow"], var.preferences.x509_crls)
+    error_message = "preferences.x509_crls is ignore or allow."
   }
 
   validation {

@@ -456,7 +456,8 @@ refused by the rules, but see-thru lets it pass: 10.0.1.10 to other.example.org 
             in sg-web (web)
   see-thru  until 2027-01-06, 1 day remaining, for every known client, by the preferences (%default)
   preferred by P
-            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off"
+            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", x509_crls: \
+"ignore"
   note      the flow log says nothing of it: flow_log_verbosity is "none"
 """,
     ),
@@ -522,6 +523,7 @@ def test_document_speaks_the_log_s_language() -> None:
             "ech": "deny",
             "clients": [],
             "syn_gate": "off",
+            "x509_crls": "ignore",
         },
         "preferences_source": "",
         "flow_logged": True,

@@ -249,6 +249,7 @@ def test_the_last_reading_and_what_is_in_force_are_reported(
         "ech": "deny",
         "clients": [],
         "syn_gate": "off",
+        "x509_crls": "ignore",
     }
     assert (report["age_seconds"] is None) == (answers == [AWAY])
 
@@ -271,5 +272,12 @@ def test_a_reader_of_nothing_reports_the_settings() -> None:
         "age_seconds": None,
         "outcome": "",
         "failure": "",
-        "in_force": {"flow_log_verbosity": "full", "see_thru": None, "ech": "allow", "clients": [], "syn_gate": "off"},
+        "in_force": {
+            "flow_log_verbosity": "full",
+            "see_thru": None,
+            "ech": "allow",
+            "clients": [],
+            "syn_gate": "off",
+            "x509_crls": "ignore",
+        },
     }

@@ -12,6 +12,7 @@ from appliance.policy.preferences import (
     DEFAULTS,
     PROBLEMS_MAX,
     TEXT_MAX,
+    Crls,
     Ech,
     Gating,
     Preferences,
@@ -47,6 +48,8 @@ TAKEN = [
     ({"ech": "deny"},                                    DEFAULTS),
     ({"ech": "allow"},                                   Preferences(ech=Ech.ALLOW)),
     ({"syn_gate": "on"},                                 Preferences(syn_gate=Gating.ON)),
+    ({"x509_crls": "ignore"},                            DEFAULTS),
+    ({"x509_crls": "allow"},                             Preferences(x509_crls=Crls.ALLOW)),
     ({"clients": []},                                    DEFAULTS),
     ({"clients": ["10.1.2.3/16", "10.1.0.0/16"]},        Preferences(clients=(NETWORK,))),
     ({"clients": ["10.0.0.0/8", "10.0.0.1/32"]},
@@ -80,6 +83,7 @@ BAD = [
     ("see_thru",            False,                   'write the last day, such as "2027-01-31", or null'),
     ("ech",                 True,                    'true is not a choice, and "allow" stays in force'),
     ("syn_gate",            True,                    'true is not a choice, and "off" stays in force'),
+    ("x509_crls",           "permit",                '"permit" is not a choice, and "ignore" stays in force'),
     ("ech",                 "",                      'write "deny" or "allow"'),
     ("clients",             "10.1.0.0/16",           f'is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
     ("clients",             None,                    f'null is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
@@ -168,7 +172,7 @@ def test_unknown_keys_are_warned_about() -> None:
             "error",
             "ignored",
             reason="preferences: 'wildcard_exposure' is unknown, and ignored; "
-            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate",
+            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate, x509_crls",
         ),
     ]
 
@@ -205,7 +209,8 @@ def test_what_changed() -> None:
 def test_all_in_one_line() -> None:
     """In the words of the document."""
     assert state_preferences(SET) == (
-        'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off"'
+        'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off", '
+        'x509_crls: "ignore"'
     )
 
 

@@ -67,6 +67,13 @@ class Gating(enum.StrEnum):
     ON = "on"
 
 
+class Crls(enum.StrEnum):
+    """What becomes of plaintext requests for the revocation lists of public CAs."""
+
+    IGNORE = "ignore"
+    ALLOW = "allow"
+
+
 def _row(kind: Kind, help_text: str) -> dict[str, object]:
     """Return the metadata of a preference. Its default is the safe value."""
     return {"kind": kind, "help": help_text}
@@ -102,6 +109,15 @@ class Preferences:
             Choice(Gating),
             "whether a SYN goes out to addresses of listed names alone (`address_not_listed`), rather than to any "
             "address on an annotated port until the hello is read",
+        ),
+    )
+
+    x509_crls: Crls = field(
+        default=Crls.IGNORE,
+        metadata=_row(
+            Choice(Crls),
+            "whether every known client may fetch revocation lists of public CAs over plaintext HTTP, port 80 "
+            "(`crl_listed`)",
         ),
     )
 

@@ -139,7 +139,7 @@ run "as_it_comes" {
   }
   assert {
     condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
-      "%default" = { flow_log_verbosity = "full", see_thru = null, ech = "deny", clients = [], syn_gate = "off" }
+      "%default" = { flow_log_verbosity = "full", see_thru = null, ech = "deny", clients = [], syn_gate = "off", x509_crls = "ignore" }
     }
     error_message = "The safe preferences."
   }
@@ -188,7 +188,7 @@ run "with_everything_given" {
     }
     ami                      = { owner = "444455556666", name = "ours", version = "1.2", auto_update = true }
     root_volume              = { size_gib = 20, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/disk" }
-    preferences              = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"], syn_gate = "on" }
+    preferences              = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"], syn_gate = "on", x509_crls = "allow" }
     log                      = { retention_days = 30, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/logs" }
     health_check_cidrs       = ["10.0.9.0/24"]
     permissions_boundary_arn = "arn:aws:iam::111122223333:policy/boundary"
@@ -240,7 +240,7 @@ run "with_everything_given" {
   }
   assert {
     condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
-      "%default" = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"], syn_gate = "on" }
+      "%default" = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"], syn_gate = "on", x509_crls = "allow" }
     }
     error_message = "The preferences arrive."
   }

@@ -285,6 +285,16 @@ run "no_such_syn_gate" {
   expect_failures = [var.preferences]
 }
 
+run "no_such_x509_crls" {
+  command = plan
+
+  variables {
+    preferences = { x509_crls = "all" }
+  }
+
+  expect_failures = [var.preferences]
+}
+
 run "a_client_network_by_another_address" {
   command = plan
 

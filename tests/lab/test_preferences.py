@@ -66,7 +66,7 @@ def test_what_is_read_at_the_start_is_told(lab: Lab, firewall: Appliance) -> Non
 
     assert event["reason"] == (
         f'read from SSM parameter {NAME}: flow_log_verbosity: "full", see_thru: null, ech: "deny", clients: [], '
-        'syn_gate: "off"'
+        'syn_gate: "off", x509_crls: "ignore"'
     )
     first = [each["cat"] for each in firewall.config_events()]
     assert first.index("preferences") < first.index("policy")

@@ -157,7 +157,14 @@ def test_logs_and_preferences(deployment: Deployment) -> None:
     assert kept["arn"].removesuffix(":*") == deployment.outputs["log_group_arn"]
     assert parameter["Type"] == "String"
     assert json.loads(parameter["Value"]) == {
-        "%default": {"flow_log_verbosity": "full", "see_thru": None, "ech": "deny", "clients": [], "syn_gate": "off"}
+        "%default": {
+            "flow_log_verbosity": "full",
+            "see_thru": None,
+            "ech": "deny",
+            "clients": [],
+            "syn_gate": "off",
+            "x509_crls": "ignore",
+        }
     }
 
 
