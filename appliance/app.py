@@ -19,7 +19,7 @@ from appliance.chronicle import FLOW, METRICS, Chronicle
 from appliance.counters import counted_since
 from appliance.crew import Crew, Send, configurations
 from appliance.dataplane import Dataplane
-from appliance.edge import autoscaling, ec2, ssm, system
+from appliance.edge import autoscaling, ec2, prefix_lists, ssm, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
@@ -30,9 +30,11 @@ from appliance.event import change_event, config_event
 from appliance.membership import Membership
 from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy, NewPreferences, WantClient, WantName
 from appliance.metrics import MetricsLine, Reading
+from appliance.pace import RETRY_MOST, pause
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
+from appliance.policy.listed import list_changes
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
@@ -43,12 +45,8 @@ from appliance.vitals import Vitals
 
 log = logging.getLogger("discriminat")
 
-POLL_SHARE = 5  # AWS is read for at most one part in so many of the time
-POLL_JITTER = 0.1  # share of the interval
 RETRY_FIRST = 1.0  # seconds
-RETRY_MOST = 60.0  # seconds
 PROOF_WAIT = 2.0  # seconds that a reading stays fresh
-BACKOFF_MOST = 10  # doublings of the interval; more would soon be no number any more
 DRAIN = 2.0  # seconds for held packets to be decided on the way out
 WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
 ASK_TOGETHER = 0.05  # seconds that a question about a client waits for others
@@ -114,7 +112,8 @@ class Supervisor:
             "appliance", "started", f"{about.program()}, {config.queues} queues through {self._dataplane.variant}"
         )
         self._revoker = Revoker(self._settings, self._chronicle, self._tell, instance=identity.instance_id)
-        self._discovery = ec2.Discovery(ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id)
+        client, vpc_id = ec2.connect(region), self._settings.aws_vpc_id or identity.vpc_id
+        self._discovery = ec2.Discovery(client, vpc_id, prefix_lists.PrefixListReader(client))
         self._resolver = Resolver(
             self._settings.names_nameservers,
             self._settings.names_port,
@@ -195,15 +194,12 @@ class Supervisor:
                     continue  # and what was read is old by now
                 async with self._applying:
                     await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
-            interval, spent = self._settings.policy_poll_interval, time.monotonic() - began
-            wait = max(interval, POLL_SHARE * spent)
-            if failures:
-                wait = min(interval * 2 ** min(failures, BACKOFF_MOST), RETRY_MOST)
-            await asyncio.sleep(wait * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))  # noqa: S311 -- as above
+            interval, spent, dice = self._settings.policy_poll_interval, time.monotonic() - began, random.random()  # noqa: S311 -- as above
+            await asyncio.sleep(pause(interval, spent=spent, failures=failures, dice=dice))
 
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
-        self._inventory = inventory
+        before, self._inventory = self._inventory, inventory
         policy = await asyncio.to_thread(compile_policy, inventory)
         if policy.digest != self._policy.digest:
             changes = await asyncio.to_thread(diff_policy, self._policy, policy)
@@ -217,6 +213,7 @@ class Supervisor:
             announcement = self._spawn(self._announce(policy, changes))
             if not self._ready:
                 await announcement
+        self._tell_changes(list_changes(before, inventory), policy.digest)
         if not self._ready:
             self._ready = True
             self._manager.notify("READY=1")

@@ -178,6 +178,7 @@ def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     policy = replay.add_argument_group("policy")
     policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
     policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    _add_prefix_lists(policy)
     policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
     names = policy.add_mutually_exclusive_group()
     names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
@@ -201,11 +202,17 @@ def _add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
         "--security-groups", type=Path, metavar="FILE", help="saved answer of EC2; - is standard input"
     )
     sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    _add_prefix_lists(sources)
     sources.add_argument("--vpc-id", default="", metavar="ID", help="VPC (the one this machine is in)")
     sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
     verb.add_argument("--json", action="store_true", help="print JSON, for programs")
     verb.set_defaults(refuse=verb.error, preferences=None)
     return sources
+
+
+def _add_prefix_lists(group: "argparse._ArgumentGroup") -> None:
+    what = "likewise, the entries of a prefix list; may be repeated"
+    group.add_argument("--prefix-list", action="append", default=[], metavar="ID=FILE", help=what)
 
 
 # Verbs. Each imports what it needs and the others do without: AWS's and the kernel's libraries are slow to load.
@@ -265,7 +272,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     _refuse_sources(arguments)
     files = arguments.security_groups, arguments.network_interfaces
-    report = check(Source(*files, vpc_id=arguments.vpc_id, region=arguments.region))
+    lists = tuple(arguments.prefix_list)
+    report = check(Source(*files, vpc_id=arguments.vpc_id, region=arguments.region, prefix_lists=lists))
     _print(report_document(report) if arguments.json else render_report(report))
     return int(report.rejected > 0 or (arguments.strict and report.warnings > 0))
 
@@ -294,6 +302,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         arguments.preferences_parameter,
         vpc_id=arguments.vpc_id,
         region=arguments.region,
+        prefix_lists=tuple(arguments.prefix_list),
     )
 
     def read_settings(user_data: str) -> Settings:
@@ -343,7 +352,8 @@ def _replay(arguments: argparse.Namespace) -> int:
             directory = Directory(saved_addresses(arguments.addresses), trusting=False)
         if arguments.security_groups:
             files = arguments.security_groups, arguments.network_interfaces
-            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
+            lists = tuple(arguments.prefix_list)
+            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id, prefix_lists=lists))
     replay(arguments.captures, inventory, directory, sys.stdout.buffer)
     return 0
 
@@ -359,9 +369,12 @@ def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
+    if getattr(arguments, "prefix_list", None) and not arguments.security_groups:
+        arguments.refuse("--prefix-list needs --security-groups: without files, lists are read from AWS")
     given = vars(arguments)
     files = [given.get(name) for name in ("network_interfaces", "security_groups", "preferences", "addresses")]
     files += given.get("captures", ())
+    files += (Path(each.partition("=")[2]) for each in given.get("prefix_list", ()))
     if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 

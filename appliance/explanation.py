@@ -110,7 +110,9 @@ def explain(
         notes += (f"the client wears {gid}, which is not among the Security Groups given" for gid in missing)
         if not listing or decision.reason is Reason.DESTINATION_NOT_IN_RULE:
             notes += near_misses(policy, names, client, question)
-        reach = reach_of((rule for gid in worn if gid in known for rule in known[gid].rules), question.port)
+        reach = reach_of(
+            (rule for gid in worn if gid in known for rule in known[gid].rules), question.port, inventory.lists
+        )
         let_out = None if missing else _is_let_out(reach, destinations)
         notes += _notes_on_reach(reach, question, let_out=let_out)
     notes += preferred.notes(question, decision, destinations)
@@ -151,7 +153,9 @@ def _listing(client: Client | None, question: Question) -> tuple[Rule, ...]:
 def _stand_in(listing: Iterable[Rule]) -> Ipv4:
     """Return an address to decide on where none is given: one that the rules for the name cover, if they exist."""
     networks = [rule.destination for rule in listing]
-    return _ANYWHERE if None in networks or not networks else min(filter(None, networks)).address
+    return (
+        next((each.networks[0].address for each in networks if each), _ANYWHERE) if None not in networks else _ANYWHERE
+    )
 
 
 def _decide(policy: Policy, question: Question, destination: Ipv4, answer: Answer | None) -> Decision:

@@ -46,6 +46,7 @@ APP_PARTS = {
     "crew",
     "dataplane",
     "membership",
+    "pace",
     "preference_reader",
     "proving",
     "vitals",
@@ -111,7 +112,7 @@ PURE = (
     | ENGINE_PARTS
     | ADVICE_PARTS
     | REPLAY_PARTS
-    | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
+    | {"engine", "manual", "messages", "metrics", "pace", "policy", "selftest", "settings", "wire"}
 )
 
 # Modules that read the clock, roll dice, or touch anything outside the process.

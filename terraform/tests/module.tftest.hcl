@@ -153,7 +153,10 @@ run "as_it_comes" {
   }
   assert {
     condition = { for each in data.aws_iam_policy_document.role.statement : each.sid => { actions = each.actions, resources = each.resources } } == {
-      ReadPolicy      = { actions = toset(["ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"]), resources = toset(["*"]) }
+      ReadPolicy = {
+        actions   = toset(["ec2:DescribeManagedPrefixLists", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:GetManagedPrefixListEntries"])
+        resources = toset(["*"])
+      }
       WriteLogs       = { actions = toset(["logs:CreateLogStream", "logs:PutLogEvents"]), resources = toset(["arn:aws:logs:eu-west-2:111122223333:log-group:discrimiNAT:*"]) }
       ReadPreferences = { actions = toset(["ssm:GetParameter"]), resources = toset(["arn:aws:ssm:eu-west-2:111122223333:parameter/DiscrimiNAT"]) }
       ReportReadiness = {
