@@ -30,7 +30,7 @@ from appliance.event import change_event, config_event
 from appliance.membership import Membership
 from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy, NewPreferences, WantClient, WantName
 from appliance.metrics import MetricsLine, Reading
-from appliance.pace import RETRY_MOST, pause
+from appliance.pace import RETRY_MOST
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
@@ -39,6 +39,7 @@ from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
 from appliance.proving import Proof
+from appliance.rest import Rest
 from appliance.revoker import Revoker
 from appliance.settings import Settings
 from appliance.vitals import Vitals
@@ -72,6 +73,7 @@ class Supervisor:
         self._wanted: set[Ipv4] = set()  # clients to ask AWS about
         self._wanting = asyncio.Event()
         self._applying = asyncio.Lock()
+        self._rest = Rest()  # between two readings of AWS
         self._tasks: set[asyncio.Task[None]] = set()
         self._counted: dict[str, int] = {}
         self._ready = False
@@ -123,7 +125,7 @@ class Supervisor:
         name = self._settings.preferences_parameter
         parameter = ssm.Parameter(ssm.connect(region), name) if name else None
         self._preferences = PreferenceReader(
-            self._settings, parameter, put_in_force=self._prefer, tell=self._tell_changes
+            self._settings, parameter, own=config.clients, put_in_force=self._prefer, tell=self._tell_changes
         )
         self._crew = Crew(
             configurations(self._settings, config, identity.instance_id),
@@ -187,15 +189,14 @@ class Supervisor:
             else:
                 if self._failure:
                     self._tell("error", "recovered", "AWS can be read again")
-                self._failure = ""
-                failures = 0
+                self._failure, failures = "", 0
                 self._read_at = began
                 if await self._proof.wait() > PROOF_WAIT:  # until the data plane was seen to filter all stays closed
                     continue  # and what was read is old by now
                 async with self._applying:
                     await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
-            interval, spent, dice = self._settings.policy_poll_interval, time.monotonic() - began, random.random()  # noqa: S311 -- as above
-            await asyncio.sleep(pause(interval, spent=spent, failures=failures, dice=dice))
+            interval = self._preferences.current.policy_poll_interval or self._settings.policy_poll_interval
+            await self._rest.take(interval, spent=time.monotonic() - began, failures=failures)
 
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
@@ -228,7 +229,9 @@ class Supervisor:
 
     async def _prefer(self, preferences: Preferences) -> None:
         """Put new preferences in force: at the workers, then in the kernel's sets. They are told afterwards."""
+        self._book.adjust(grace=preferences.grace, opened=preferences.private_destinations)
         self._crew.broadcast(NewPreferences(preferences))
+        self._rest.end()  # its interval may be another
         async with self._applying:
             await self._open()
         await self._end_flows()

@@ -56,7 +56,7 @@ class Closing:
     ) -> None:
         """Log a refusal and end the flow, unless see-thru lets it pass."""
         self._log(flow, side, decision, version, out)
-        if self._standing.lets_through(flow.key[0], decision.reason):
+        if self._standing.lets_through(flow.key[0], flow.key[2], decision.reason):
             self._finish(flow, State.ALLOWED, now, out)
             return
         out += resets(flow)

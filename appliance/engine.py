@@ -152,7 +152,7 @@ class Engine:
 
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
-        self._standing.grant = preferences.grant
+        self._judge.prefer(preferences)
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 
     def on_client(self, client: Ipv4, now: float) -> list[Command]:

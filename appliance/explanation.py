@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from appliance.address import Ipv4, format_ipv4, is_private, parse_ipv4
+from appliance.address import Ipv4, Network, format_ipv4, is_closed, is_private, parse_ipv4
 from appliance.near_miss import near_misses
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.annotation import Protocol
@@ -60,7 +60,7 @@ class Explanation:
         grant, decision = self.see_thru, self.decision
         if decision.allow or grant is None or not grant.active(self.today):
             return False
-        return decision.reason not in NEVER_SEEN_THRU
+        return decision.reason not in NEVER_SEEN_THRU and not any(map(is_private, self.destinations))
 
     @property
     def passes(self) -> bool:
@@ -87,9 +87,10 @@ def explain(
     policy = compile_policy(inventory)
     client = policy.clients.get(question.client)
     listing = _listing(client, question)
-    destinations = _destinations(question, answer)
+    opened = preferred.preferences.private_destinations
+    destinations = _destinations(question, answer, opened)
     decided = [
-        (destination, _decide(policy, question, destination, answer))
+        (destination, _decide(policy, question, destination, answer, opened))
         for destination in destinations or (_stand_in(listing),)
     ]
     refused = [row for row in decided if not row[1].allow]
@@ -136,10 +137,10 @@ def explain(
 # The decision
 
 
-def _destinations(question: Question, answer: Answer | None) -> tuple[Ipv4, ...]:
+def _destinations(question: Question, answer: Answer | None, opened: tuple[Network, ...]) -> tuple[Ipv4, ...]:
     if question.address is not None:
         return (question.address,)
-    return () if answer is None else tuple(address for address in answer.addresses if not is_private(address))
+    return () if answer is None else tuple(address for address in answer.addresses if not is_closed(address, opened))
 
 
 def _listing(client: Client | None, question: Question) -> tuple[Rule, ...]:
@@ -158,12 +159,17 @@ def _stand_in(listing: Iterable[Rule]) -> Ipv4:
     )
 
 
-def _decide(policy: Policy, question: Question, destination: Ipv4, answer: Answer | None) -> Decision:
+def _decide(
+    policy: Policy, question: Question, destination: Ipv4, answer: Answer | None, opened: tuple[Network, ...]
+) -> Decision:
     """Return what the engine would decide on a flow with a flawless hello."""
-    rules = decide_port(policy, question.client, _TCP, question.port, destination)
+    if destination in policy.clients:
+        opened = ()  # the VPC's own, which the appliance takes out of what is opened
+    rules = decide_port(policy, question.client, _TCP, question.port, destination, opened=opened)
     if isinstance(rules, Decision):
         return rules
     book = AddressBook()
+    book.adjust(grace=None, opened=opened)
     book.learn(answer or Answer(question.name, (destination,), _TTL), _NOW)
     if question.protocol is Protocol.SSH:
         return _decide_ssh(rules, question.name, destination, book)

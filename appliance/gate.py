@@ -42,7 +42,7 @@ class Gate:
             self._waiting.setdefault(client, []).append((packet_id, packet))
             return [] if len(self._waiting[client]) > 1 else [LookUpClient(client)]
         key = (client, packet.source_port, packet.destination, packet.destination_port)
-        if not self._standing.lets_through(client, decision.reason):
+        if not self._standing.lets_through(client, packet.destination, decision.reason):
             return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
         if packet.protocol == TCP:
             fault = fault_of_opening(packet)
@@ -53,9 +53,8 @@ class Gate:
 
     def _decide(self, packet: Packet) -> Decision | None:
         """Return why a first packet is denied, or None if its port is listed for its client."""
-        rules = decide_port(
-            self._standing.policy, packet.source, packet.protocol, packet.destination_port, packet.destination
-        )
+        port, destination, standing = packet.destination_port, packet.destination, self._standing
+        rules = decide_port(standing.policy, packet.source, packet.protocol, port, destination, opened=standing.opened)
         if isinstance(rules, Decision):
             quic = packet.protocol == UDP and packet.destination_port == QUIC_PORT
             if quic and rules.reason is Reason.PROTOCOL_NOT_SUPPORTED:

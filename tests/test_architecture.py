@@ -49,6 +49,7 @@ APP_PARTS = {
     "pace",
     "preference_reader",
     "proving",
+    "rest",
     "vitals",
 }
 MAY_IMPORT = {

@@ -147,6 +147,7 @@ class Netfilter:
         self._clients: tuple[Network, ...] = ()
         self._annotated: frozenset[tuple[Ipv4, int]] = frozenset()
         self._see_thru: frozenset[Ipv4] = frozenset()
+        self._private: tuple[Network, ...] = ()
 
     def has_nft_queue(self) -> bool:
         """Tell whether the kernel has the nft `queue` statement, by loading a table that uses it."""
@@ -174,6 +175,7 @@ class Netfilter:
         """
         _check(["nft", "-f", "-"], render_ruleset(config))
         self._clients, self._annotated, self._see_thru = config.clients, frozenset(), frozenset()
+        self._private = config.private
         if config.nft_queue:
             return
         _check(["iptables-restore", "--noflush"], render_iptables(config))
@@ -181,7 +183,11 @@ class Netfilter:
             _check(["iptables", "-I", *IPTABLES_JUMP])
 
     def open_ports(
-        self, annotated: Iterable[tuple[Ipv4, int]], see_thru: Iterable[Ipv4], clients: tuple[Network, ...]
+        self,
+        annotated: Iterable[tuple[Ipv4, int]],
+        see_thru: Iterable[Ipv4],
+        clients: tuple[Network, ...],
+        private: tuple[Network, ...] | None = None,
     ) -> None:
         """Make the kernel's sets what the policy says, in one transaction.
 
@@ -189,6 +195,7 @@ class Netfilter:
             annotated: (client, port) for which some annotation exists.
             see_thru: clients with a see-thru grant in force today.
             clients: whose packets are filtered, and hidden behind our address.
+            private: destinations never forwarded to; None for those there are.
 
         Raises:
             KernelError: nothing was changed.
@@ -202,9 +209,13 @@ class Netfilter:
         ]
         if clients != self._clients:  # whole, for the kernel has merged networks that touch
             commands += [f"flush set inet {TABLE} clients\n", *_set_commands("add", "clients", map(str, clients))]
+        private = self._private if private is None else private
+        if private != self._private:
+            commands += [f"flush set inet {TABLE} private\n", *_set_commands("add", "private", map(str, private))]
         if commands:
             _check(["nft", "-f", "-"], "".join(commands))
         self._clients, self._annotated, self._see_thru = clients, new_annotated, new_see_thru
+        self._private = private
 
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each named counter of our table."""
