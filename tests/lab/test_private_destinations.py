@@ -1,6 +1,7 @@
 """Private networks that preferences open to rules, and the times that they overrule."""
 
 from collections.abc import Iterator
+from subprocess import PIPE
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import preferred, running, wait_told, write
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
-from tests.lab.story import allowed, conversation, launch, refused, tls
+from tests.lab.story import allowed, launch, refused, tls
 from tests.lab.workload import Workload
 
 DB, BESIDE, UNLISTED = "10.50.0.10", "10.51.0.10", "10.50.0.11"
@@ -66,16 +67,26 @@ def test_a_rule_reaches_a_private_network_while_it_is_opened(
 def test_an_open_flow_ends_when_its_network_is_closed(
     lab: Lab, appliance: Appliance, web: Workload, peer: dict[str, Server]
 ) -> None:
-    """As one does whose rule has gone."""
+    """As one does whose rule has gone: nothing of it arrives any more."""
+    server = peer["db"]
+    skip = len(appliance.config_events())
     with preferred(lab, private_destinations=PEERED):
-        with conversation(web, "db.peer.test") as ask:
-            skip = len(appliance.config_events())
-            write(lab, '{"%default": {}}')
-            wait_told(lab, skip, "private_destinations: []")
-            assert not ask("/after")
-        appliance.wait_for_event(dst=DB, code="destination_private", src=web.address)
-        write(lab, '{"%default": {"private_destinations": ["10.50.0.0/16"]}}')
-        wait_told(lab, skip, 'private_destinations: ["10.50.0.0/16"]')
+        talk = web.popen(
+            "openssl", "s_client", "-connect", f"{DB}:443", "-servername", server.name, "-quiet", stdin=PIPE
+        )
+        assert talk.stdin is not None
+        talk.stdin.write(b"GET /before HTTP/1.1\r\n\r\n")
+        talk.stdin.flush()
+        assert wait_until(lambda: any(b"GET /before" in each.plain for each in server.connections))
+    appliance.wait_for_event(lambda each: "open flows were ended" in each["reason"], cat="policy", skip=skip)
+    appliance.wait_for_event(dst=DB, dhost=server.name, code="destination_private", src=web.address)
+    server.forget()
+    talk.stdin.write(b"GET /after HTTP/1.1\r\n\r\n")
+    talk.stdin.flush()
+    assert talk.wait(5) != 0  # reset by peer
+    talk.stdin.close()
+    assert server.received() == b""
+    assert not any(b"GET /after" in each.plain for each in server.connections)
 
 
 def test_see_thru_does_not_reach_it(lab: Lab, appliance: Appliance, web: Workload, peer: dict[str, Server]) -> None:
