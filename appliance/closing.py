@@ -65,7 +65,7 @@ class Closing:
     ) -> None:
         """Log a refusal and end the flow, unless see-thru lets it pass. `greeting`: what the server said, if read."""
         self._log(flow, side, decision, greeting, out)
-        if self._standing.lets_through(flow.key[0], decision.reason):
+        if self._standing.lets_through(flow.key[0], flow.key[2], decision.reason):
             if side == "client" and flow.hello is not None and flow.hello.request and flow.state is not State.PLAINTEXT:
                 self.overhear(flow, decision, now, out)
             else:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
-from appliance.address import Network
+from appliance.address import Network, without
 from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
 from appliance.errors import KernelError
 from appliance.policy.crls import CRL_PORT
@@ -90,9 +90,10 @@ class Dataplane:
         grants = ((address, later(client.see_thru, preferences.grant)) for address, client in clients.items())
         see_thru = [address for address, grant in grants if grant is not None and grant.active(today)]
         networks = tuple(dict.fromkeys((*self.config.clients, *preferences.clients)))
+        private = without(self.config.private, preferences.private_destinations)
         try:
             gated = preferences.syn_gate is Gating.ON
-            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks, syn_gate=gated)
+            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks, private, syn_gate=gated)
         except KernelError as fault:
             self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
 

@@ -148,7 +148,7 @@ class Engine:
 
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
-        self._standing.grant = preferences.grant
+        self._judge.prefer(preferences)
         self._standing.fetches_crls = preferences.x509_crls is Crls.ALLOW
         self._gate.syns.is_on = preferences.syn_gate is Gating.ON
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's

@@ -8,7 +8,7 @@ which the journal adds. An event is a plain dictionary of JSON values. Everythin
 
 from datetime import date
 
-from appliance.address import Ipv4, format_ipv4
+from appliance.address import Ipv4, format_ipv4, is_private
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import NEVER_SEEN_THRU, REASON_TEXT
@@ -80,7 +80,7 @@ def flow_event(
         "instance": instance,
     }
     if see_thru is not None:
-        is_seen_thru = not decision.allow and decision.reason not in NEVER_SEEN_THRU
+        is_seen_thru = not (decision.allow or decision.reason in NEVER_SEEN_THRU or is_private(destination))
         event["see_thru_exerted"] = is_seen_thru and see_thru.active(today)
         event["see_thru_gid"] = see_thru.gid
         event["see_thru_days_remaining"] = see_thru.days_remaining(today)

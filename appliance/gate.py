@@ -63,7 +63,7 @@ class Gate:
             self._held += 1
             self._waiting.setdefault(client, []).append((packet_id, packet))
             return [] if len(self._waiting[client]) > 1 else [LookUpClient(client)]
-        if not self._standing.lets_through(client, decision.reason):
+        if not self._standing.lets_through(client, packet.destination, decision.reason):
             if decision.reason is Reason.ADDRESS_NOT_LISTED:
                 return self._hold_syn(packet_id, packet, key, now)
             return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
@@ -87,8 +87,9 @@ class Gate:
     def _rules(self, packet: Packet) -> PortRules | Decision:
         """Return the rules by which a first packet may go out: its client's, or those of revocation lists."""
         port = packet.destination_port
-        rules = decide_port(self._standing.policy, packet.source, packet.protocol, port, packet.destination)
-        fetches = self._standing.fetches_crls and port == CRL_PORT and packet.protocol == TCP
+        destination, standing = packet.destination, self._standing
+        rules = decide_port(standing.policy, packet.source, packet.protocol, port, destination, opened=standing.opened)
+        fetches = standing.fetches_crls and port == CRL_PORT and packet.protocol == TCP
         return CRL_RULES if fetches and isinstance(rules, Decision) and rules.reason in BY_PORT else rules
 
     def on_unreadable(self, packet_id: int, octets: bytes, fault: PacketError) -> list[Command]:
@@ -162,7 +163,7 @@ class Gate:
             if decision is not None and may_wait and syn.names and decision.reason is Reason.ADDRESS_NOT_LISTED:
                 continue
             self.syns.release([syn])
-            if decision is None or self._standing.lets_through(packet.source, decision.reason):
+            if decision is None or self._standing.lets_through(packet.source, packet.destination, decision.reason):
                 commands.append(SetVerdict(syn.packet_id, Verdict.PASS))
             else:
                 key = (packet.source, packet.source_port, packet.destination, packet.destination_port)

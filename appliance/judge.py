@@ -11,6 +11,7 @@ from appliance.policy.addresses import AddressBook
 from appliance.policy.crls import BY_PORT, CRL_PORT, decide_crl
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
 from appliance.policy.policy import PortRules
+from appliance.policy.preferences import Preferences
 from appliance.reason import Reason
 from appliance.standing import Standing
 from appliance.wire.crl_request import parse_crl_request
@@ -27,10 +28,16 @@ class Judge:
         self._standing = standing
         self.book = AddressBook(grace)
 
+    def prefer(self, preferences: Preferences) -> None:
+        """Decide by these preferences from now on."""
+        self._standing.grant = preferences.grant
+        self._standing.opened = preferences.private_destinations
+        self.book.adjust(grace=preferences.grace, opened=preferences.private_destinations)
+
     def rules(self, flow: Flow) -> PortRules | Decision:
         """Return the rules that cover a flow's port, or why there are none."""
         client, _, server, server_port = flow.key
-        return decide_port(self._standing.policy, client, TCP, server_port, server)
+        return decide_port(self._standing.policy, client, TCP, server_port, server, opened=self._standing.opened)
 
     def decide(self, flow: Flow, now: float) -> Decision:
         """Return what policy says of a flow's hello, or of a server that spoke before its client."""

@@ -3,7 +3,9 @@
 SOURCES = """\
 Security Groups and network interfaces are read from AWS, as the appliance reads them, or from files:
   aws ec2 describe-security-groups    --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json
-  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json"""
+  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json
+and so is each prefix list that annotated rules lead to, for --prefix-list pl-0a1b2c3d=entries.json:
+  aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-0a1b2c3d > entries.json"""
 
 CHECK_EPILOG = f"""\
 {SOURCES}
@@ -19,7 +21,8 @@ rejected, exit 1: what grants nothing, because the appliance or AWS refuses it
   AWS refuses or of more than 255 of them, two rules with the same protocol, port and destination
 warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
   a port annotated for 0.0.0.0/1 or narrower where no rule has 0.0.0.0/0 (AWS drops the rest), names listed
-  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears"""
+  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears, a prefix
+  list that is not given"""
 
 EXPLAIN_EPILOG = f"""\
 {SOURCES}

@@ -38,7 +38,7 @@ class Plaintext:
         ruling = flow.ruling or no(Reason.HTTP_PLAINTEXT)
         if ruling.allow:
             self._on_fetch(flow, packet, ruling, now, out, from_client=from_client)
-        elif not self._standing.lets_through(flow.key[0], ruling.reason):  # any more
+        elif not self._standing.lets_through(flow.key[0], flow.key[2], ruling.reason):  # any more
             self._closing.deny(flow, "client" if from_client else "server", ruling, now, out)
         elif self._is_heard_out(flow, packet, ruling, out, from_client=from_client):
             self._closing.leave(flow, now, out)

@@ -16,11 +16,12 @@ from botocore.exceptions import BotoCoreError
 
 from appliance.address import Ipv4
 from appliance.directory import ADDRESSES_HINT, parse_addresses
-from appliance.edge import ec2, hosts, ssm, system
+from appliance.edge import ec2, hosts, prefix_lists, ssm, system
 from appliance.edge.imds import Imds
-from appliance.errors import AwsError, InputError, PolicyError
+from appliance.errors import AwsError, InputError, InvalidAddress, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
+from appliance.policy.destination import PrefixList
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
@@ -35,12 +36,14 @@ OPTIONS = {
     "SecurityGroups": "--security-groups",
     "NetworkInterfaces": "--network-interfaces",
     "Parameter": "--preferences",
+    "Entries": "--prefix-list",
     "Addresses": "--addresses",
 }
 COMMANDS = {
     "SecurityGroups": "ec2 describe-security-groups",
     "NetworkInterfaces": "ec2 describe-network-interfaces",
     "Parameter": "ssm get-parameter",
+    "Entries": "ec2 get-managed-prefix-list-entries",
 }
 
 _Item = Mapping[str, object]
@@ -56,6 +59,7 @@ class Source:
     parameter: str = ""  # of SSM, with the preferences
     vpc_id: str = ""
     region: str = ""
+    prefix_lists: tuple[str, ...] = ()  # as `pl-...=FILE`
 
 
 def check(source: Source) -> Report:
@@ -191,7 +195,8 @@ def _region_of_environment() -> str:
 
 def _read_aws(place: _Place) -> Inventory:
     try:
-        return ec2.Discovery(ec2.connect(place.region), place.vpc_id).inventory()
+        client = ec2.connect(place.region)
+        return ec2.Discovery(client, place.vpc_id, prefix_lists.PrefixListReader(client)).inventory()
     except (BotoCoreError, ValueError) as fault:  # of a profile or region that does not exist
         raise InputError(f"no client for AWS: {fault}", hint="look at --region and the AWS_ variables") from fault
 
@@ -237,7 +242,19 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
     except AwsError as fault:
         raise _unusable(security_groups, "SecurityGroups", fault.message) from fault
     _check_types(security_groups, "SecurityGroups", _texts_and_ports(groups))
-    return Inventory(groups, interfaces)
+    return Inventory(groups, interfaces, tuple(map(_read_list, source.prefix_lists)))
+
+
+def _read_list(given: str) -> PrefixList:
+    """Return the prefix list that is given as `pl-...=FILE`."""
+    list_id, _, name = given.partition("=")
+    if not (list_id.startswith("pl-") and name):
+        raise InputError(f"--prefix-list {given!r} is not ID=FILE", hint="as in --prefix-list pl-0a1b2c3d=entries.json")
+    path = Path(name)
+    try:
+        return prefix_lists.parse_entries(list_id, _read_items(path, "Entries"))
+    except (InvalidAddress, KeyError, TypeError) as fault:
+        raise _unusable(path, "Entries", f"an entry is no CIDR block: {fault!r}") from fault
 
 
 def _parse_interfaces(path: Path, items: Iterable[_Item]) -> tuple[NetworkInterface, ...]:
@@ -289,7 +306,7 @@ def _read_items(path: Path, key: str) -> list[_Item]:
     except (ValueError, RecursionError) as fault:
         raise _unusable(path, key, f"it is not JSON: {fault}") from fault
     if isinstance(document, dict):
-        if key not in document and OTHER_KEYS[key] in document:
+        if key not in document and OTHER_KEYS.get(key) in document:
             raise InputError(
                 f"{_name(path)} holds {OTHER_KEYS[key]}, not {key}",
                 hint=f"was it meant for {OPTIONS[OTHER_KEYS[key]]}?",

@@ -64,8 +64,10 @@ APP_PARTS = {
     "crew",
     "dataplane",
     "membership",
+    "pace",
     "preference_reader",
     "proving",
+    "rest",
     "vitals",
 }
 MAY_IMPORT = {
@@ -81,6 +83,7 @@ MAY_IMPORT = {
     "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
     "settings": set(),
+    "arguments": set(),
     "manual": set(),
     "selftest": {"selftest", "policy"},
     "aws": set(),  # how every edge to AWS asks
@@ -112,6 +115,7 @@ MAY_IMPORT = {
     "cli": {
         "about",
         "app",
+        "arguments",
         "directory",
         "edge",
         "enclosed",
@@ -136,7 +140,7 @@ PURE = (
     | ENGINE_PARTS
     | ADVICE_PARTS
     | REPLAY_PARTS
-    | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
+    | {"engine", "manual", "messages", "metrics", "pace", "policy", "selftest", "settings", "wire"}
 )
 
 # Modules that read the clock, roll dice, or touch anything outside the process.

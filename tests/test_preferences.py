@@ -24,7 +24,18 @@ from appliance.policy.preferences import (
 
 DAY = date(2027, 1, 31)
 NETWORK = Network.parse("10.1.0.0/16")
-SET = Preferences(Verbosity.NONE, DAY, Ech.ALLOW, (NETWORK,))  # nothing as it is by default
+SET = Preferences(  # but for the last two, nothing is as it is by default
+    flow_log_verbosity=Verbosity.NONE,
+    see_thru=DAY,
+    ech=Ech.ALLOW,
+    clients=(NETWORK,),
+    private_destinations=(NETWORK,),
+    grace=60.0,
+    policy_poll_interval=2.5,
+    preferences_interval=1.0,
+    syn_gate=Gating.OFF,
+    x509_crls=Crls.IGNORE,
+)
 
 
 def document(**values: object) -> str:
@@ -92,6 +103,17 @@ BAD = [
     ("clients",             ["10.1.0.10"],           "write an address and a prefix length"),
     ("clients",             ["2001:db8::/32"],       "'2001:db8::/32'"),
     ("clients",             ["0.0.0.0/0"],           "wider than /8: '0.0.0.0/0'"),
+    ("private_destinations", ["169.254.0.0/16"],     "has a network that is not private: 169.254.0.0/16"),
+    ("private_destinations", ["127.0.0.0/8"],        "has a network that is not private: 127.0.0.0/8"),
+    ("private_destinations", ["203.0.113.0/24"],     "write networks in 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12"),
+    ("private_destinations", ["172.16.0.0/11"],      "has a network that is not private: 172.0.0.0/11"),
+    ("grace",               "1h",                    '"1h" is not a number, and 60 stays in force'),
+    ("grace",               True,                    "is not a number"),
+    ("grace",               -1,                      "write a number of seconds, 0 to 604800, or null"),
+    ("grace",               604801,                  "is out of bounds"),
+    ("policy_poll_interval", 0,                      "write a number of seconds, 1 to 600, or null"),
+    ("policy_poll_interval", float("nan"),           "is out of bounds"),
+    ("preferences_interval", 601,                    "is out of bounds, and 1 stays in force"),
 ]  # fmt: skip
 
 
@@ -172,7 +194,7 @@ def test_unknown_keys_are_warned_about() -> None:
             "error",
             "ignored",
             reason="preferences: 'wildcard_exposure' is unknown, and ignored; "
-            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate, x509_crls",
+            f"the known keys are {', '.join(Preferences.__slots__)}",
         ),
     ]
 
@@ -198,6 +220,10 @@ def test_what_changed() -> None:
         Change("preferences", "accepted", reason='see_thru: "2027-01-31", was null'),
         Change("preferences", "accepted", reason='ech: "allow", was "deny"'),
         Change("preferences", "accepted", reason='clients: ["10.1.0.0/16"], was []'),
+        Change("preferences", "accepted", reason='private_destinations: ["10.1.0.0/16"], was []'),
+        Change("preferences", "accepted", reason="grace: 60, was null"),
+        Change("preferences", "accepted", reason="policy_poll_interval: 2.5, was null"),
+        Change("preferences", "accepted", reason="preferences_interval: 1, was null"),
         Change("see-thru", "accepted", gid="%default", reason="until 2027-01-31"),
     ]
     assert list(diff_preferences(Preferences(see_thru=DAY), until))[1:] == [
@@ -210,7 +236,8 @@ def test_all_in_one_line() -> None:
     """In the words of the document."""
     assert state_preferences(SET) == (
         'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off", '
-        'x509_crls: "ignore"'
+        'x509_crls: "ignore", private_destinations: ["10.1.0.0/16"], grace: 60, '
+        "policy_poll_interval: 2.5, preferences_interval: 1"
     )
 
 

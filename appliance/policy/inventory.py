@@ -7,6 +7,7 @@ shape can be held, and `policy.py` decides what it grants.
 from dataclasses import dataclass
 
 from appliance.address import Ipv4, Network
+from appliance.policy.destination import PrefixList
 
 # EC2 shows a name for these three protocols and a number for all others; it takes either.
 _PROTOCOL_NAMES = {"-1": "all", "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
@@ -66,13 +67,20 @@ class NetworkInterface:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One reading of a VPC."""
+    """One reading of a VPC. `prefix_lists`: those that annotated rules lead to, as far as they were asked for."""
 
     groups: tuple[SecurityGroup, ...]
     interfaces: tuple[NetworkInterface, ...]
+    prefix_lists: tuple[PrefixList, ...] = ()
+
+    @property
+    def lists(self) -> dict[str, PrefixList]:
+        """The prefix lists by id."""
+        return {each.id: each for each in self.prefix_lists}
 
     def with_part(self, part: "Inventory") -> "Inventory":
-        """Return this reading with the interfaces and groups of a smaller, later one put in or replaced."""
+        """Return this reading with the interfaces, groups and lists of a smaller, later one put in or replaced."""
         groups = {group.id: group for group in (*self.groups, *part.groups)}
         interfaces = {interface.id: interface for interface in (*self.interfaces, *part.interfaces)}
-        return Inventory(tuple(groups.values()), tuple(interfaces.values()))
+        lists = self.lists | part.lists
+        return Inventory(tuple(groups.values()), tuple(interfaces.values()), tuple(lists.values()))

@@ -15,12 +15,13 @@ again: that is several times quicker than pickling its indexes.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from appliance.address import Ipv4, Network
+from appliance.address import Ipv4
 from appliance.policy.annotation import Fault, Protocol, SeeThru, parse_description
+from appliance.policy.destination import Destination, PrefixLists, destination_of
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface
 from appliance.policy.shape import object_to
@@ -35,13 +36,13 @@ Listing = tuple["Rule", Table]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One annotated egress rule. `destination`: None for anywhere."""
+    """One annotated egress rule. `destination`: None for anywhere; a prefix list may change under the same rule."""
 
     gid: str
     reference: str
     protocol: Protocol
     port: int
-    destination: Network | None
+    destination: Destination | None = field(compare=False)  # the reference names it, and hashes quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def compile_policy(inventory: Inventory) -> Policy:
     listed: dict[Rule, set[Fqdn]] = {}
     see_thru: dict[str, SeeThruGrant] = {}
     rejections: set[Rejection] = set()
+    lists = inventory.lists
     for group in inventory.groups:
         for egress in group.rules:
             description = parse_description(egress.description)
@@ -133,10 +135,10 @@ def compile_policy(inventory: Inventory) -> Policy:
                 if isinstance(annotation, SeeThru):
                     grant = SeeThruGrant(annotation.until, group.id, egress.reference)
                     see_thru[group.id] = _latest([grant, see_thru.get(group.id, grant)])
-                elif objections := list(object_to(egress, annotation)):
+                elif objections := list(object_to(egress, annotation, lists)):
                     faults += objections
                 else:
-                    rule = _rule(group.id, egress, annotation.protocol)
+                    rule = _rule(group.id, egress, annotation.protocol, lists)
                     listed.setdefault(rule, set()).update(annotation.names)
             rejections.update(Rejection(group.id, egress.reference, fault) for fault in faults)
     content = (
@@ -154,7 +156,7 @@ class Change:
     """One difference between two policies, as the config log tells it. Fields that do not apply are empty.
 
     `cat`: `client` (an address came, went, or changed its groups: then it goes and comes), `fqdn` (a rule lists a
-    name, or no longer does), `see-thru`, or `error` (a new rejection).
+    name, or no longer does), `see-thru`, `prefix-list` (a rule's has other networks), or `error` (a new rejection).
     `outcome`: `accepted`, `removed` or `rejected`.
     `gid`: one Security Group, or all of a client's, joined with commas.
     """
@@ -170,7 +172,7 @@ class Change:
 
 
 def diff_policy(old: Policy, new: Policy) -> tuple[Change, ...]:
-    """Return what changed, in a stable order: clients, names, see-thru, errors; what went before what came."""
+    """Return what changed, in a stable order: clients, names, see-thru, lists, errors; what went before what came."""
     if old.digest == new.digest:
         return ()
     return (
@@ -180,6 +182,7 @@ def diff_policy(old: Policy, new: Policy) -> tuple[Change, ...]:
         *_name_changes("accepted", new, old),
         *_see_thru_changes("removed", old, new),
         *_see_thru_changes("accepted", new, old),
+        *_list_changes(old, new),
         *_new_errors(old, new),
     )
 
@@ -207,6 +210,18 @@ def _see_thru_changes(outcome: str, these: Policy, others: Policy) -> Iterator[C
             yield Change("see-thru", outcome, gid=gid, rule=grant.rule, reason=f"until {grant.until.isoformat()}")
 
 
+def _list_changes(old: Policy, new: Policy) -> Iterator[Change]:
+    """Yield the rules whose prefix list has other networks than before."""
+    before = {rule: rule for rule in old.rules if " pl-" in rule.reference}
+    for rule in new.rules:
+        was = before.get(rule)
+        if was is not None and was.destination != rule.destination:
+            reason = f"{rule.destination or 'anywhere'}, was {was.destination or 'anywhere'}"
+            yield Change(
+                "prefix-list", "accepted", gid=rule.gid, rule=rule.reference, proto=rule.protocol.value, reason=reason
+            )
+
+
 def _new_errors(old: Policy, new: Policy) -> Iterator[Change]:
     known = set(old.rejections)
     for rejection in new.rejections:
@@ -219,9 +234,9 @@ def _new_errors(old: Policy, new: Policy) -> Iterator[Change]:
 # From EC2's shapes to rules
 
 
-def _rule(gid: str, egress: EgressRule, protocol: Protocol) -> Rule:
-    network = Network.parse(egress.destination)
-    return Rule(gid, egress.reference, protocol, egress.from_port or 0, network if network.address else None)
+def _rule(gid: str, egress: EgressRule, protocol: Protocol, lists: PrefixLists) -> Rule:
+    destination = destination_of(egress.destination, lists)
+    return Rule(gid, egress.reference, protocol, egress.from_port or 0, destination)
 
 
 def _clients(interfaces: Iterable[NetworkInterface]) -> dict[Ipv4, Groups]:
@@ -330,7 +345,7 @@ def _state_facts(
                 rule.reference,
                 rule.protocol.value,
                 rule.port,
-                str(rule.destination or ""),
+                rule.destination.spelled if rule.destination else "",
                 ",".join([".".join(name.labels) for name in names]),
             )
             for rule, names in rules.items()
@@ -350,12 +365,12 @@ def _restore(digest: str, facts: _Facts) -> Policy:
     names: dict[str, Fqdn] = {}
     rules: dict[Rule, Names] = {}
     for gid, reference, protocol, port, destination, listed in facts.rules:
-        network = Network.parse(destination) if destination else None
+        networks = Destination.parse(destination) if destination else None
         texts = listed.split(",")
         for text in texts:
             if text not in names:
                 names[text] = Fqdn(tuple(text.split(".")))
-        rules[Rule(gid, reference, Protocol(protocol), port, network)] = tuple([names[text] for text in texts])
+        rules[Rule(gid, reference, Protocol(protocol), port, networks)] = tuple([names[text] for text in texts])
     return _assemble(
         digest,
         rules,

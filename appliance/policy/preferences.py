@@ -24,7 +24,7 @@ from typing import cast
 from appliance.address import Network
 from appliance.errors import PolicyError
 from appliance.policy.fqdn import quote
-from appliance.policy.kind import Choice, Kind, LastDay, Networks
+from appliance.policy.kind import Choice, Kind, LastDay, Networks, PrivateNetworks, Seconds
 from appliance.policy.policy import Change, SeeThruGrant
 
 PROFILE = "%default"  # the one part of the document that is read, and the giver of its see-thru grant
@@ -119,6 +119,26 @@ class Preferences:
             "whether every known client may fetch revocation lists of public CAs over plaintext HTTP, port 80 "
             "(`crl_listed`)",
         ),
+    )
+    private_destinations: tuple[Network, ...] = field(
+        default=(),
+        metadata=_row(
+            PrivateNetworks(),
+            "private networks that annotated rules may reach, such as a peered VPC's; what is the VPC's own, or in "
+            "`clients`, stays closed, and see-thru does not cover them",
+        ),
+    )
+    grace: float | None = field(
+        default=None,
+        metadata=_row(Seconds(0, 604800), "seconds an address is believed beyond its TTL; null: what the settings say"),
+    )
+    policy_poll_interval: float | None = field(
+        default=None,
+        metadata=_row(Seconds(1, 600), "seconds between two readings of AWS; null: what the settings say"),
+    )
+    preferences_interval: float | None = field(
+        default=None,
+        metadata=_row(Seconds(1, 600), "seconds between two readings of this; null: what the settings say"),
     )
 
     @property

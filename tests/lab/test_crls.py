@@ -1,4 +1,4 @@
-"""Revocation lists: fetched in plaintext by real clients if the preferences say so, and nothing else gets out that way."""
+"""Revocation lists: fetched in plaintext by real clients if the preferences say so; nothing else gets out that way."""
 
 import subprocess
 from collections.abc import Iterator
@@ -73,9 +73,7 @@ def test_a_list_is_fetched(lab: Lab, windows: Workload, fresh: Server) -> None:
     assert (first["http_path"], reply["http_code"]) == ("/DigiCertGlobalRootG2.crl", 200)
 
 
-def test_openssl_verifies_by_a_list_that_it_fetches(
-    lab: Lab, windows: Workload, revoked: tuple[Path, Path]
-) -> None:
+def test_openssl_verifies_by_a_list_that_it_fetches(lab: Lab, windows: Workload, revoked: tuple[Path, Path]) -> None:
     """It tells the good certificate from the revoked one."""
     check = ("openssl", "verify", "-CAfile", str(lab.internet.authority.bundle), "-crl_check", "-crl_download")
     good, bad = (windows.run(*check, str(path)) for path in revoked)
