@@ -347,7 +347,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         if arguments.security_groups:
             files = arguments.security_groups, arguments.network_interfaces
             inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
-    replay(arguments.captures, inventory, directory, sys.stdout.buffer.write)
+    replay(arguments.captures, inventory, directory, sys.stdout.buffer)
     return 0
 
 

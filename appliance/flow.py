@@ -5,6 +5,7 @@ kernel's conntrack mark speaks for it. Nothing here reads the clock: `now` is mo
 """
 
 import enum
+from collections import OrderedDict
 
 from appliance.address import Ipv4
 from appliance.inspection import Greeting, Hello
@@ -105,7 +106,8 @@ class FlowTable:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._flows: dict[FlowKey, Flow] = {}
+        # The first of a plain dictionary is slow to find where many before it were deleted: when the table is full.
+        self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._undecided: dict[Ipv4, int] = {}
         # A wheel: flows by the slot of time in which they expire. A flow is in one slot at most, so
         # that a timer nobody waits for any more keeps no flow in memory.

@@ -31,6 +31,7 @@ sshd : openssh-server
 sysctl : procps
 systemd-analyze : systemd
 systemd-sysusers : systemd
+tshark : tshark
 unshare : util-linux
 /etc/ssl/certs/ca-certificates.crt : ca-certificates
 /usr/include/stdio.h : libc6-dev

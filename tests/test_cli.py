@@ -15,6 +15,7 @@ from appliance.edge import hosts, system
 from appliance.errors import AwsError
 from appliance.policy.addresses import Answer
 from appliance.trial import Findings
+from tests import captures
 
 VECTORS = Path(__file__).parent / "vectors/aws"
 GROUPS, INTERFACES = str(VECTORS / "groups.json"), str(VECTORS / "interfaces.json")
@@ -56,7 +57,7 @@ def test_help_names_the_verbs_people_type(discriminat: Discriminat) -> None:
     """The verb by which `run` starts its workers shows nowhere: neither in the help nor in an error."""
     text = discriminat("--help").out + discriminat("nonsense").err
 
-    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "version"))
+    assert all(verb in text for verb in ("run", "prepare", "prove", "check", "explain", "replay", "version"))
     assert "worker" not in text
 
 
@@ -590,3 +591,133 @@ def test_run_refuses_bad_settings(
     assert (ran.status, ran.out) == (1, "")
     assert f"{told}\n" in ran.err
     assert ran.err.endswith(f"discriminat: hint: {hint}\n")
+
+
+# ---- replay ----
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path = tmp_path / "flows.pcapng"
+    path.write_bytes(captures.pcapng(captures.framed(captures.tls_flow() + captures.ssh_flow())))
+    return path
+
+
+class BinaryOut(io.StringIO):
+    """Standard output as text; what the verb writes in octets is kept apart."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
+
+def events_of(discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, *arguments: str, stdin: bytes = b""):
+    """Return what `replay` ends with, and the events it writes."""
+    out = BinaryOut()
+    monkeypatch.setattr(sys, "stdout", out)
+    ran = discriminat("replay", *arguments, stdin=stdin)
+    return ran, [json.loads(line) for line in out.buffer.getvalue().splitlines()]
+
+
+def test_replay_without_policy_says_what_a_capture_holds(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path
+) -> None:
+    """A line of JSON for each flow, with the log's fields; the exit code tells that all was read."""
+    ran, events = events_of(discriminat, monkeypatch, str(capture))
+
+    assert (ran.status, ran.err) == (0, "")
+    assert [(event["dhost"], event["proto"], event["proto_v"], event["code"]) for event in events] == [
+        ("api.example.com", "tls", "TLS 1.3", "client_unknown"),
+        ("203.0.113.10", "ssh", "2.0", "client_unknown"),
+    ]
+    assert {event["time"][:10] for event in events} == {"2027-01-15"}
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [((), "name_unresolved"), (("--trust-names",), "name_listed"), (("--addresses", "-"), "name_listed")],
+)
+def test_replay_with_policy_decides(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path, given: tuple[str, ...], code: str
+) -> None:
+    """Saved groups and interfaces are the policy; a file or the capture itself stands in for DNS."""
+    stdin = b'{"api.example.com": ["203.0.113.10"]}'
+
+    ran, events = events_of(discriminat, monkeypatch, *SAVED, *given, str(capture), stdin=stdin)
+
+    assert (ran.status, ran.err) == (0, "")
+    assert (events[0]["dhost"], events[0]["code"]) == ("api.example.com", code)
+
+
+def test_replay_merges_captures_by_time(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The halves of a capture, in any order, are one capture."""
+    frames = captures.framed(captures.tls_flow("other.example.com", size=60))
+    late = tmp_path / "late.pcap"
+    late.write_bytes(captures.pcap(frames[5:]))
+
+    ran, events = events_of(discriminat, monkeypatch, str(late), "-", stdin=captures.pcap(frames[:5]))
+
+    assert (ran.status, [event["dhost"] for event in events]) == (0, ["other.example.com"])
+
+
+def test_replay_of_a_cut_capture_tells_both(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path
+) -> None:
+    """What stands before the cut is played; then the cut is an error."""
+    capture.write_bytes(capture.read_bytes()[:-30])
+
+    ran, events = events_of(discriminat, monkeypatch, str(capture))
+
+    assert (ran.status, len(events)) == (1, 2)
+    assert ran.err.startswith(f"discriminat: error: {capture}: it ends in the middle of packet ")
+    assert "discriminat: hint: it was cut" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("octets", "message"),
+    [
+        (b"", "there is nothing in it"),
+        (b"hello, world", "it is neither pcap nor pcapng: it begins with 68 65 6c 6c"),
+        (
+            captures.pcap(captures.framed(captures.tls_flow()), 105),
+            "its frames are of link type 105, which cannot be read",
+        ),
+    ],
+)
+def test_replay_refuses_what_it_cannot_read(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, capture: Path, octets: bytes, message: str
+) -> None:
+    """Other files and other links end in an error that says what to do."""
+    capture.write_bytes(octets)
+
+    ran, events = events_of(discriminat, monkeypatch, str(capture))
+
+    assert (ran.status, events) == (1, [])
+    assert f"discriminat: error: {capture}: {message}\ndiscriminat: hint: " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("nowhere.pcap",), 1, "nowhere.pcap: No such file or directory"),
+        ((str(VECTORS),), 1, "Is a directory"),
+        (("--security-groups", GROUPS, "x"), 2, "--security-groups needs --network-interfaces"),
+        (("--network-interfaces", INTERFACES, "x"), 2, "--network-interfaces needs --security-groups"),
+        (("--addresses", "x", "--trust-names", "x"), 2, "not allowed with argument"),
+        (("--addresses", GROUPS, "x"), 1, "the addresses of 'SecurityGroups' are no list of texts"),
+        (("--addresses", "-", "-"), 2, "standard input can be one file only"),
+        ((), 2, "the following arguments are required: CAPTURE"),
+    ],
+)
+def test_replay_refuses_what_makes_no_sense(
+    discriminat: Discriminat, arguments: tuple[str, ...], status: int, message: str
+) -> None:
+    """Mistakes on the command line and files that are not there are told before anything is played."""
+    ran = discriminat("replay", *arguments)
+
+    assert (ran.status, ran.out) == (status, "")
+    assert message in ran.err

@@ -28,7 +28,7 @@ DOCUMENTS = [
 ONE_PAGE = 70  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"check", "explain", "prepare", "prove", "run", "version"}
+VERBS = {"check", "explain", "prepare", "prove", "replay", "run", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:

@@ -29,6 +29,11 @@ class Capture:
         except OSError as fault:
             raise InputError(f"{self._name}: {fault.strerror}", hint="give captures to read, or - for one") from fault
 
+    def close(self) -> None:
+        """Close the file; standard input is left as it is."""
+        if self._file is not sys.stdin.buffer:
+            self._file.close()
+
     def packets(self) -> Iterator[tuple[float, bytes]]:
         """Yield the Unix time and the octets of each IP packet, until the end of the file or its first fault."""
         try:

@@ -26,7 +26,7 @@ def ip_offset(link: int, octets: bytes) -> int:
     Raises:
         CaptureError: frames of this type cannot be read.
     """
-    if link == ETHERNET and octets[12:14] == _IPV4:
+    if link == ETHERNET and octets[12:14] == _IPV4 and len(octets) > 14:
         return 14
     find = _LINKS.get(link)
     if find is None:
