@@ -116,7 +116,8 @@ class Closing:
         """Forget a flow whose ports a new connection uses. A reset would hit the new one."""
         if not flow.is_decided:
             side, reason = ("server", Reason.SERVER_TIMEOUT) if flow.ruling else ("client", Reason.HELLO_TIMEOUT)
-            self._log(flow, side, no(reason, detail="another connection took its ports"), SILENT, out)
+            if flow.state is not State.PLAINTEXT or flow.greeting is None:  # of a fetch with a reply all is told
+                self._log(flow, side, no(reason, detail="another connection took its ports"), SILENT, out)
             self._finish(flow, State.DENIED, now, out)
         self._flows.remove(flow)
 

@@ -317,6 +317,22 @@ def test_a_fetch_that_is_silent_is_ended_at_both_ends() -> None:
     assert it.wait(61) == [refused("server", "server_timeout"), *resets(len(ASKED), port=80)]
 
 
+def test_a_new_connection_on_the_ports_of_a_fetch_is_one_of_its_own() -> None:
+    """The old one is not complained of, unless its server never answered."""
+    for replied in (True, False):
+        it = play()
+        it.client(ASKED)
+        if replied:
+            it.server(STATUS, received=len(ASKED))
+        it.isn += 1000
+        told = it.client(ASKED)
+        assert told == [
+            *([] if replied else [refused("server", "server_timeout")]),
+            LISTED,
+            *verdict("pass", it.packets),
+        ]
+
+
 def test_what_is_preferred_holds_for_fetches_that_run() -> None:
     """So does what AWS says of their clients."""
     it = play()

@@ -1,4 +1,4 @@
-"""Revocation lists: real clients fetch them in plaintext if the preferences say so; nothing else gets out that way."""
+"""Revocation lists: real clients fetch them if the preferences say so, and nothing else gets out that way."""
 
 import subprocess
 from collections.abc import Iterator

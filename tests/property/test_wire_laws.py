@@ -15,6 +15,7 @@ from appliance.address import Ipv4
 from appliance.errors import Malformed, PacketError
 from appliance.inspection import inspect_server
 from appliance.wire import http, ip, sniff, ssh, tls
+from appliance.wire.crl_request import parse_crl_request
 from appliance.wire.groups import POST_QUANTUM
 from appliance.wire.stream import Stream
 from tests import hellos
@@ -244,6 +245,44 @@ def test_request_built_is_request_parsed(*, method: str, path: str, host: str, u
     assert request is not None
     assert (request.method, request.host, request.user_agent) == (method, host, user_agent)
     assert "@" in path or request.path == path.partition("?")[0].partition("#")[0]
+
+
+CRL_REQUEST = b"GET /a%20b.crl HTTP/1.1\r\nHost: crl3.digicert.com\r\nUser-Agent: a/1\r\nConnection: close\r\n\r\n"
+PIECES = st.sampled_from(
+    [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b"Host: evil.example.net",
+        b"?",
+        b"#",
+        b"@",
+        b"//",
+        b"\0",
+        b"GET ",
+        b"\xff",
+    ]
+) | st.binary(min_size=1, max_size=3)
+
+
+@given(edits=st.lists(st.tuples(st.integers(0, len(CRL_REQUEST)), st.integers(0, 3), PIECES), max_size=3))
+def test_a_request_for_a_crl_is_read_alike_by_a_lenient_reader(edits: list[tuple[int, int, bytes]]) -> None:
+    """However it is edited, it is refused, or says the same to whoever takes any line end and the first Host."""
+    stream = CRL_REQUEST
+    for at, removed, put in edits:
+        stream = stream[:at] + put + stream[at + removed :]
+    try:
+        strict = parse_crl_request(stream)
+    except Malformed:
+        return
+    lenient = http.parse_request(stream)
+    assert lenient is not None
+    assert (lenient.method, lenient.path, lenient.host.lower()) == ("GET", strict.path, strict.host)
+    assert stream.endswith(b"\r\n\r\n")
+    assert stream.count(b"\r\n\r\n") == 1
 
 
 ADDRESSES = st.integers(0, 0xFFFFFFFF).map(Ipv4)
