@@ -21,10 +21,10 @@ BY_PORT: Final = frozenset(
     {Reason.PORT_NOT_LISTED, Reason.CLIENT_NOT_ANNOTATED}
 )  # refusals that the exception overrides
 
-# Host, and what its paths begin with. As of November 2026. Let's Encrypt's are those of its page "Chains of Trust"; some
-# of the others' are the distribution points of certificates that servers show, the rest are well known but not checked
-# against CCADB (https://www.ccadb.org), which has them all. No host is here of which any part but the path named is open
-# to other tenants of the CA.
+# Host, and what its paths begin with. As of November 2026. Let's Encrypt's are those of its page "Chains of
+# Trust". Of the others, some are the distribution points of certificates that servers show, and the rest are well
+# known, but not checked against CCADB (https://www.ccadb.org), which has them all. Of no host here is any part
+# but the path named open to other tenants of the CA.
 CRL_HOSTS: Final = {
     # DigiCert, with GeoTrust, RapidSSL and Thawte
     "crl3.digicert.com": "/",
