@@ -72,7 +72,7 @@ test-attacks: build ## the stories of the catalogue of attacks: hostile clients,
 
 .PHONY: test-clients
 test-clients: build clients ## real clients alone, curl to Chromium; as root. MIRROR=... names Debian's archive on an Ubuntu
-	@STRICT_TESTS=1 $(PYTHON) -m pytest tests/lab/test_clients.py $(ARGS)
+	@STRICT_TESTS=1 $(PYTHON) -m pytest tests/lab/test_clients.py tests/lab/test_page.py $(ARGS)
 
 .PHONY: test-terraform
 test-terraform: build plugins $(CHECKOV)/.ready ## the Terraform module alone: plans, and the real provider against the emulator

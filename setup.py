@@ -14,10 +14,10 @@ from setuptools import setup
 # dataclass that mypyc has compiled cannot be unpickled.
 COMPILED = [
     *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge"),
-    *("oddity", "origin", "reason", "recall", "standing", "syn_gate", "waiting"),
-    *("policy/decision", "policy/fqdn", "policy/pattern", "policy/pattern_index", "policy/reach"),
-    *("wire/client_hello", "wire/extensions", "wire/http", "wire/ip", "wire/reader", "wire/server_hello"),
-    *("wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
+    *("oddity", "origin", "plaintext", "reason", "recall", "standing", "syn_gate", "waiting"),
+    *("policy/crls", "policy/decision", "policy/fqdn", "policy/pattern", "policy/pattern_index", "policy/reach"),
+    *("wire/client_hello", "wire/crl_request", "wire/extensions", "wire/groups", "wire/http", "wire/ip", "wire/reader"),
+    *("wire/server_hello", "wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
 ]
 
 extensions = []

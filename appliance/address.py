@@ -5,6 +5,7 @@ Everything here is pure. An address is an `int` in host order, 0 to 2^32-1.
 """
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NewType
 
@@ -101,3 +102,23 @@ PRIVATE_NETWORKS = tuple(
 def is_private(address: Ipv4) -> bool:
     """Tell whether an address can never be a public server."""
     return any(address in network for network in PRIVATE_NETWORKS)
+
+
+def is_closed(address: Ipv4, opened: Iterable[Network]) -> bool:
+    """Tell whether an address is private, and in none of the networks that are opened all the same."""
+    return is_private(address) and not any(address in network for network in opened)
+
+
+def without(networks: Iterable[Network], holes: Collection[Network]) -> tuple[Network, ...]:
+    """Return what is left of networks when others are taken out of them, as the fewest CIDR blocks."""
+    left: list[Network] = []
+    for network in networks:
+        if any(network.address in hole and network.length >= hole.length for hole in holes):
+            continue
+        if any(hole.address in network for hole in holes):
+            length = network.length + 1
+            halves = (network.address, Ipv4(network.address | 1 << 32 - length))
+            left += without([Network(half, length) for half in halves], holes)
+        else:
+            left.append(network)
+    return tuple(left)

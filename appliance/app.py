@@ -19,7 +19,7 @@ from appliance.chronicle import FLOW, METRICS, Chronicle
 from appliance.counters import counted_since
 from appliance.crew import Crew, Send, configurations
 from appliance.dataplane import Dataplane
-from appliance.edge import autoscaling, ec2, ssm, system
+from appliance.edge import autoscaling, ec2, prefix_lists, ssm, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
@@ -30,26 +30,25 @@ from appliance.event import change_event, config_event
 from appliance.membership import Membership
 from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy, NewPreferences, WantClient, WantName
 from appliance.metrics import MetricsLine, Reading
+from appliance.pace import RETRY_MOST
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
+from appliance.policy.listed import list_changes
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
 from appliance.proving import Proof
 from appliance.pruner import Pruner
+from appliance.rest import Rest
 from appliance.revoker import Revoker
 from appliance.settings import Settings
 from appliance.vitals import Vitals
 
 log = logging.getLogger("discriminat")
 
-POLL_SHARE = 5  # AWS is read for at most one part in so many of the time
-POLL_JITTER = 0.1  # share of the interval
 RETRY_FIRST = 1.0  # seconds
-RETRY_MOST = 60.0  # seconds
 PROOF_WAIT = 2.0  # seconds that a reading stays fresh
-BACKOFF_MOST = 10  # doublings of the interval; more would soon be no number any more
 DRAIN = 2.0  # seconds for held packets to be decided on the way out
 WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
 ASK_TOGETHER = 0.05  # seconds that a question about a client waits for others
@@ -75,6 +74,7 @@ class Supervisor:
         self._wanted: set[Ipv4] = set()  # clients to ask AWS about
         self._wanting = asyncio.Event()
         self._applying = asyncio.Lock()
+        self._rest = Rest()  # between two readings of AWS
         self._tasks: set[asyncio.Task[None]] = set()
         self._counted: dict[str, int] = {}
         self._ready = False
@@ -115,15 +115,14 @@ class Supervisor:
         self._tell("appliance", "started", f"{about.program()}, {queues}")
         self._revoker = Revoker(settings, self._chronicle, self._tell, instance=instance)
         pruner = Pruner(settings, self._chronicle, self._dataplane, self._tell, instance=instance)
-        self._discovery = ec2.Discovery(ec2.connect(region), settings.aws_vpc_id or identity.vpc_id)
-        self._resolver = Resolver(
-            settings.names_nameservers,
-            settings.names_port,
-            on_answer=self._on_answer,
-            limits=ResolverLimits(rate=settings.names_rate),
-        )
+        client, vpc_id = ec2.connect(region), settings.aws_vpc_id or identity.vpc_id
+        self._discovery = ec2.Discovery(client, vpc_id, prefix_lists.PrefixListReader(client))
+        servers, limits = settings.names_nameservers, ResolverLimits(rate=settings.names_rate)
+        self._resolver = Resolver(servers, settings.names_port, on_answer=self._on_answer, limits=limits)
         parameter = ssm.Parameter(ssm.connect(region), name) if (name := settings.preferences_parameter) else None
-        self._preferences = PreferenceReader(settings, parameter, put_in_force=self._prefer, tell=self._tell_changes)
+        self._preferences = PreferenceReader(
+            settings, parameter, own=config.clients, put_in_force=self._prefer, tell=self._tell_changes
+        )
         self._crew = Crew(
             configurations(settings, config, instance),
             on_start=self._on_worker_start,
@@ -192,15 +191,12 @@ class Supervisor:
                     continue  # and what was read is old by now
                 async with self._applying:
                     await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
-            interval, spent = self._settings.policy_poll_interval, time.monotonic() - began
-            wait = max(interval, POLL_SHARE * spent)
-            if failures:
-                wait = min(interval * 2 ** min(failures, BACKOFF_MOST), RETRY_MOST)
-            await asyncio.sleep(wait * random.uniform(1 - POLL_JITTER, 1 + POLL_JITTER))  # noqa: S311 -- as above
+            interval = self._preferences.current.policy_poll_interval or self._settings.policy_poll_interval
+            await self._rest.take(interval, spent=time.monotonic() - began, failures=failures)
 
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
-        self._inventory = inventory
+        before, self._inventory = self._inventory, inventory
         policy = await asyncio.to_thread(compile_policy, inventory, self._preferences.guard)
         if policy.digest != self._policy.digest:
             changes = await asyncio.to_thread(diff_policy, self._policy, policy)
@@ -214,6 +210,7 @@ class Supervisor:
             announcement = self._spawn(self._announce(policy, changes))
             if not self._ready:
                 await announcement
+        self._tell_changes(list_changes(before, inventory), policy.digest)
         if not self._ready:
             self._ready = True
             self._manager.notify("READY=1")
@@ -228,7 +225,9 @@ class Supervisor:
 
     async def _prefer(self, preferences: Preferences) -> None:
         """Put new preferences in force: at the workers, then in the kernel's sets. They are told afterwards."""
+        self._book.adjust(grace=preferences.grace, opened=preferences.private_destinations)
         self._crew.broadcast(NewPreferences(preferences))
+        self._rest.end()  # its interval may be another
         async with self._applying:
             if self._ready:  # other patterns may count by now
                 await self._apply(self._inventory)

@@ -49,7 +49,12 @@ UNTRUSTED: Final = {
 }
 
 # How AWS writes the names of its services where people read them.
-SERVICES: Final = {"autoscaling": "Auto Scaling", "ec2": "EC2", "ssm": "Systems Manager"}
+SERVICES: Final = {
+    "autoscaling": "Auto Scaling",
+    "ec2": "EC2",
+    "logs": "CloudWatch Logs",
+    "ssm": "Systems Manager",
+}
 
 
 def client_config() -> Config:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
+from appliance.arguments import add_replay, add_selftest, add_sources
 from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
-from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG
+from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG, SUGGEST_EPILOG
+from appliance.order import Order, add_arguments
 from appliance.policy.exposure import Exposure
 from appliance.settings import Settings, describe_settings, parse_settings
 
@@ -62,6 +64,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     _add_explain(verbs)
     _add_replay(verbs)
     _add_selftest(verbs)
+    _add_suggest(verbs)
     _add_version(verbs)
     if given[:1] == [WORKER]:  # nobody types it, so no help and no message mentions it
         worker = verbs.add_parser(WORKER)
@@ -118,7 +121,7 @@ def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         epilog=CHECK_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_sources(check)
+    add_sources(check)
     check.add_argument(
         "--wildcard-exposure",
         choices=[*Exposure],
@@ -144,7 +147,7 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.add_argument("--address", help="IPv4 address of the server (any)")
     explain.add_argument("--protocol", default="tls", help="tls or ssh (tls)")
     explain.add_argument("--resolve", action="store_true", help="ask this machine's resolver for the name's addresses")
-    sources = _add_sources(explain)
+    sources = add_sources(explain)
     sources.add_argument("--preferences", type=Path, metavar="FILE", help="saved answer of SSM, or the text it holds")
     sources.add_argument(
         "--preferences-parameter", default="", metavar="NAME", help="SSM parameter (the one of the settings here)"
@@ -161,14 +164,7 @@ def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog=SELFTEST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    selftest.add_argument("host", metavar="HOST[:PORT]", help="a host listed for TLS in this workload's groups (443)")
-    selftest.add_argument("--other", metavar="HOST[:PORT]", help="a TLS host elsewhere, to send the listed name to")
-    selftest.add_argument("--ssh", metavar="HOST[:PORT]", help="a host listed for SSH in this workload's groups (22)")
-    selftest.add_argument(
-        "--here", action="store_true", help="on the box: through a ruleset and an engine in a network of their own"
-    )
-    selftest.add_argument("--list", action="store_true", help="print what would be tried, and send nothing")
-    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
+    add_selftest(selftest)
     selftest.set_defaults(run=_selftest)
 
 
@@ -180,17 +176,20 @@ def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         epilog=REPLAY_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    replay.add_argument(
-        "captures", nargs="+", type=Path, metavar="CAPTURE", help="pcap or pcapng file; - is standard input"
-    )
-    policy = replay.add_argument_group("policy")
-    policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
-    policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
-    policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
-    names = policy.add_mutually_exclusive_group()
-    names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
-    names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")
+    add_replay(replay)
     replay.set_defaults(run=_replay, refuse=replay.error)
+
+
+def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    suggest = verbs.add_parser(
+        "suggest",
+        help="build the allowlist from what see-thru alone let pass",
+        description="Say which names to list in which Security Groups, from the flow log of a time under see-thru.",
+        epilog=SUGGEST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(suggest)
+    suggest.set_defaults(run=_suggest)
 
 
 def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -201,19 +200,6 @@ def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     version.add_argument("--json", action="store_true", help="print JSON, with the version of every package")
     version.set_defaults(run=_version)
-
-
-def _add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
-    sources = verb.add_argument_group("where to read from")
-    sources.add_argument(
-        "--security-groups", type=Path, metavar="FILE", help="saved answer of EC2; - is standard input"
-    )
-    sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
-    sources.add_argument("--vpc-id", default="", metavar="ID", help="VPC (the one this machine is in)")
-    sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
-    verb.add_argument("--json", action="store_true", help="print JSON, for programs")
-    verb.set_defaults(refuse=verb.error, preferences=None)
-    return sources
 
 
 # Verbs. Each imports what it needs and the others do without: AWS's and the kernel's libraries are slow to load.
@@ -273,7 +259,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     _refuse_sources(arguments)
     files = arguments.security_groups, arguments.network_interfaces
-    source = Source(*files, vpc_id=arguments.vpc_id, region=arguments.region)
+    lists = tuple(arguments.prefix_list)
+    source = Source(*files, vpc_id=arguments.vpc_id, region=arguments.region, prefix_lists=lists)
     report = check(source, Exposure(arguments.wildcard_exposure))
     _print(report_document(report) if arguments.json else render_report(report))
     return int(report.rejected > 0 or (arguments.strict and report.warnings > 0))
@@ -303,6 +290,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         arguments.preferences_parameter,
         vpc_id=arguments.vpc_id,
         region=arguments.region,
+        prefix_lists=tuple(arguments.prefix_list),
     )
 
     def read_settings(user_data: str) -> Settings:
@@ -352,8 +340,16 @@ def _replay(arguments: argparse.Namespace) -> int:
             directory = Directory(saved_addresses(arguments.addresses), trusting=False)
         if arguments.security_groups:
             files = arguments.security_groups, arguments.network_interfaces
-            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id))
+            lists = tuple(arguments.prefix_list)
+            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id, prefix_lists=lists))
     replay(arguments.captures, inventory, directory, sys.stdout.buffer)
+    return 0
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from appliance.survey import fulfil  # noqa: PLC0415
+
+    _print(fulfil(Order.read(arguments), lambda text: sys.stderr.write(f"discriminat: {text}\n")))
     return 0
 
 
@@ -368,9 +364,12 @@ def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
+    if getattr(arguments, "prefix_list", None) and not arguments.security_groups:
+        arguments.refuse("--prefix-list needs --security-groups: without files, lists are read from AWS")
     given = vars(arguments)
     files = [given.get(name) for name in ("network_interfaces", "security_groups", "preferences", "addresses")]
     files += given.get("captures", ())
+    files += (Path(each.partition("=")[2]) for each in given.get("prefix_list", ()))
     if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 

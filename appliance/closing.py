@@ -5,11 +5,11 @@ queued before the kernel knew; they get no more than they need (evasion X3: the 
 have the same ports and numbers).
 """
 
-from appliance.command import Command, Verdict
-from appliance.event import add_request
+from appliance.command import Command, Emit, Verdict
+from appliance.event import add_request, add_status
 from appliance.flow import Flow, FlowTable, State, offset_of
 from appliance.holding import Holding, resets
-from appliance.inspection import Greeting
+from appliance.inspection import Greeting, inspect_end_of_request
 from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.policy.decision import Decision
@@ -19,6 +19,8 @@ from appliance.standing import Standing
 from appliance.waiting import Waiting
 from appliance.wire.ip import Packet
 from appliance.wire.sniff import sniff
+
+SILENT = Greeting()  # no reply was read
 
 
 class Closing:
@@ -47,26 +49,75 @@ class Closing:
                 self.deny(flow, "client", decision, now, out)
                 return
             flow.ruling = decision
-        out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting.version))
+        out.append(self._server_event(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), greeting))
         entry = self._entries.of(flow.hello.protocol, flow.ruling.entry, flow.key[3])
         self._finish(flow, State.ALLOWED, now, out, entry)
 
     def deny(
-        self, flow: Flow, side: str, decision: Decision, now: float, out: list[Command], *, version: str = ""
+        self,
+        flow: Flow,
+        side: str,
+        decision: Decision,
+        now: float,
+        out: list[Command],
+        *,
+        greeting: Greeting = SILENT,
     ) -> None:
-        """Log a refusal and end the flow, unless see-thru lets it pass."""
-        self._log(flow, side, decision, version, out)
-        if self._standing.lets_through(flow.key[0], decision.reason):
-            self._finish(flow, State.ALLOWED, now, out)
+        """Log a refusal and end the flow, unless see-thru lets it pass. `greeting`: what the server said, if read."""
+        self._log(flow, side, decision, greeting, out)
+        if self._standing.lets_through(flow.key[0], flow.key[2], decision.reason):
+            if side == "client" and flow.hello is not None and flow.hello.request and flow.state is not State.PLAINTEXT:
+                self.overhear(flow, decision, now, out)
+            else:
+                self.leave(flow, now, out)
             return
         out += resets(flow)
         self._finish(flow, State.DENIED, now, out)
+
+    def give_up(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Deny a flow whose client did not finish its hello in time; what it said of a request is logged."""
+        flow.hello = inspect_end_of_request(flow.client.contiguous)
+        request = flow.hello
+        decision = no(Reason.HELLO_TIMEOUT) if request is None else no(Reason.HTTP_PLAINTEXT, name=request.name)
+        self.deny(flow, "client", decision, now, out)
+
+    def overhear(self, flow: Flow, decision: Decision, now: float, out: list[Command]) -> None:
+        """Let plaintext HTTP that see-thru lets pass go on, packet by packet, for the log wants its status."""
+        flow.ruling = decision
+        self._holding.release(flow, Verdict.PASS, out)
+        self.go_on(flow, now)
+
+    def go_on(self, flow: Flow, now: float) -> None:
+        """Wait for the next packet of plaintext HTTP that passes."""
+        self._waiting.forget(flow)
+        flow.state = State.PLAINTEXT
+        self._flows.arm(flow, self._limits.reply_wait, now)
+
+    def leave(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Look at a flow no longer. It opens for good by see-thru if a packet is held; if none is, it is forgotten."""
+        self._finish(flow, State.ALLOWED, now, out)
+
+    def end_quietly(self, flow: Flow, now: float, out: list[Command]) -> None:
+        """Reset both ends of a flow that has served its purpose."""
+        out += resets(flow)
+        self._finish(flow, State.DENIED, now, out)
+
+    def log_request(self, flow: Flow, decision: Decision, out: list[Command]) -> None:
+        """Log what is decided about a client's plaintext request."""
+        self._log(flow, "client", decision, SILENT, out)
+
+    def log_status(self, flow: Flow, decision: Decision, code: int, out: list[Command]) -> None:
+        """Log what a server answers to plaintext HTTP."""
+        emit = self._server_event(flow, decision, SILENT)
+        add_status(emit.event, code)
+        out.append(emit)
 
     def supersede(self, flow: Flow, now: float, out: list[Command]) -> None:
         """Forget a flow whose ports a new connection uses. A reset would hit the new one."""
         if not flow.is_decided:
             side, reason = ("server", Reason.SERVER_TIMEOUT) if flow.ruling else ("client", Reason.HELLO_TIMEOUT)
-            self._log(flow, side, no(reason, detail="another connection took its ports"), "", out)
+            if flow.state is not State.PLAINTEXT or flow.greeting is None:  # of a fetch with a reply all is told
+                self._log(flow, side, no(reason, detail="another connection took its ports"), SILENT, out)
             self._finish(flow, State.DENIED, now, out)
         self._flows.remove(flow)
 
@@ -85,10 +136,10 @@ class Closing:
                 return Verdict.DENY
         return Verdict.PASS
 
-    def _log(self, flow: Flow, side: str, decision: Decision, version: str, out: list[Command]) -> None:
+    def _log(self, flow: Flow, side: str, decision: Decision, greeting: Greeting, out: list[Command]) -> None:
         hello = flow.hello
         if side == "server":
-            out.append(self._server_event(flow, decision, version))
+            out.append(self._server_event(flow, decision, greeting))
         elif hello is None:
             protocol = sniff(flow.client.contiguous) or "unknown"
             out.append(self._standing.event("client", flow.key, decision, protocol=protocol))
@@ -98,7 +149,7 @@ class Closing:
                 add_request(emit.event, hello.request.method, hello.request.path, hello.request.user_agent)
             out.append(emit)
 
-    def _server_event(self, flow: Flow, decision: Decision, version: str) -> Command:
+    def _server_event(self, flow: Flow, decision: Decision, greeting: Greeting) -> Emit:
         """Return the event about the server's side; the rule it goes by is the client's."""
         if flow.ruling is not None:
             ruling = flow.ruling
@@ -107,7 +158,14 @@ class Closing:
             protocol = flow.hello.protocol
         else:
             protocol = "ssh" if flow.server is not None and flow.server.contiguous.startswith(b"SSH-") else "unknown"
-        return self._standing.event("server", flow.key, decision, protocol=protocol, version=version)
+        return self._standing.event(
+            "server",
+            flow.key,
+            decision,
+            protocol=protocol,
+            version=greeting.version,
+            is_post_quantum=greeting.is_post_quantum,
+        )
 
     def _finish(self, flow: Flow, state: State, now: float, out: list[Command], entry: int = SEEN_THRU) -> None:
         """Give up what is held; remember the flow for the packets of it that are queued already."""

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
-from appliance.address import Network
+from appliance.address import Network, without
 from appliance.edge.netfilter import QUEUES_MAX, Netfilter, NetfilterConfig
 from appliance.errors import KernelError
+from appliance.policy.crls import CRL_PORT
 from appliance.policy.policy import EMPTY_POLICY, Policy, later
-from appliance.policy.preferences import DEFAULTS, Gating, Preferences
+from appliance.policy.preferences import DEFAULTS, Crls, Gating, Preferences
 from appliance.settings import Settings
 
 WITHOUT_NFT_QUEUE = "iptables NFQUEUE rules: this kernel has no nft queue statement"
@@ -84,12 +85,15 @@ class Dataplane:
         self._policy, self._today, self._preferences = policy, today, preferences
         clients = policy.clients
         annotated = [(address, port) for address, client in clients.items() for port in client.ports]
+        if preferences.x509_crls is Crls.ALLOW:
+            annotated += [(address, CRL_PORT) for address, client in clients.items() if CRL_PORT not in client.ports]
         grants = ((address, later(client.see_thru, preferences.grant)) for address, client in clients.items())
         see_thru = [address for address, grant in grants if grant is not None and grant.active(today)]
         networks = tuple(dict.fromkeys((*self.config.clients, *preferences.clients)))
+        private = without(self.config.private, preferences.private_destinations)
         try:
             gated = preferences.syn_gate is Gating.ON
-            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks, syn_gate=gated)
+            await asyncio.to_thread(self._netfilter.open_ports, annotated, see_thru, networks, private, syn_gate=gated)
         except KernelError as fault:
             self._tell("error", "failed", f"the kernel's sets could not be changed: {fault.message}")
 

@@ -30,15 +30,15 @@ from appliance.judge import Judge, no
 from appliance.limits import Limits
 from appliance.oddity import NOT_DATA, fault_of_segment, verdict_on_probe
 from appliance.origin import Origin
+from appliance.plaintext import Plaintext
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
-from appliance.policy.preferences import Ech, Gating, Preferences
+from appliance.policy.preferences import Crls, Ech, Gating, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
 from appliance.wire.ip import Packet, parse_packet
-from appliance.wire.sniff import sniff
 from appliance.wire.stream import Stream
 
 # A TCP sends ten segments before it wants an acknowledgement (RFC 6928). A client that dribbles its
@@ -66,6 +66,7 @@ class Engine:
         self._holding = Holding(self._limits)
         self._waiting = Waiting(self._limits)
         self._closing = Closing(self._standing, self._judge, self._flows, self._holding, self._waiting, self._limits)
+        self._plaintext = Plaintext(self._standing, self._judge, self._closing, self._holding, self._limits)
 
     @property
     def flows(self) -> int:
@@ -119,6 +120,9 @@ class Engine:
         elif flow.is_decided:
             verdict = self._closing.verdict_after(flow, packet, from_client=origin is Origin.CLIENT)
             out.append(SetVerdict(packet_id, verdict))
+        elif flow.state is State.PLAINTEXT:
+            if self._hold(flow, packet_id, packet, 0 if origin is Origin.CLIENT else FROM_SERVER, now, out):
+                self._plaintext.on_packet(flow, packet, now, out, from_client=origin is Origin.CLIENT)
         elif origin is Origin.CLIENT:
             offset = offset_of(packet.sequence, flow.base)
             # What reaches beyond what is kept is not inspected to its end: it may not go on before the flow is open.
@@ -136,15 +140,13 @@ class Engine:
         """Put a new policy in force; what waits for a client to become known goes on."""
         self._judge.forget(policy)
         self._standing.policy = policy
-        out: list[Command] = []
-        for client in {*self._gate.waiting(), *self._waiting.clients}:
-            if client in policy.clients:
-                out += self.on_client(client, now)
-        return out
+        waiting = {*self._gate.waiting(), *self._waiting.clients}
+        return [command for client in waiting if client in policy.clients for command in self.on_client(client, now)]
 
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
-        self._standing.grant = preferences.grant
+        self._judge.prefer(preferences)
+        self._standing.fetches_crls = preferences.x509_crls is Crls.ALLOW
         self._gate.syns.is_on = preferences.syn_gate is Gating.ON
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 
@@ -266,9 +268,9 @@ class Engine:
 
     def _rule(self, flow: Flow, decision: Decision, now: float, out: list[Command], *, may_ask: bool = True) -> None:
         """Act on a decision about the hello, unless a fresh answer may still change it."""
-        if may_ask and decision.reason in AWAITABLE:
+        if may_ask:
             may_ask, decision = self._judge.grants_look_up(flow, decision, now)
-        if may_ask and decision.reason in AWAITABLE and self._ask(flow, decision, out):
+        if may_ask and self._ask(flow, decision, out):
             if flow.state is not State.WAITING:
                 flow.state = State.WAITING
                 self._flows.arm(flow, self._limits.look_up_wait, now)
@@ -276,6 +278,8 @@ class Engine:
             self._closing.deny(flow, "server" if flow.hello is None else "client", decision, now, out)
         elif flow.hello is None:
             self._greet(flow, now, out)
+        elif flow.hello.request is not None:
+            self._plaintext.begin_fetch(flow, decision, now, out)
         else:
             self._open_provisionally(flow, flow.hello, decision, now, out)
 
@@ -368,7 +372,7 @@ class Engine:
         if refusal is not None:
             if refusal is Reason.SERVER_REFUSED:  # the client should read the alert
                 self._holding.pass_server(flow, out)
-            self._closing.deny(flow, "server", no(refusal, detail=detail), now, out, version=greeting.version)
+            self._closing.deny(flow, "server", no(refusal, detail=detail), now, out, greeting=greeting)
         elif greeting.is_retry:
             flow.server_from += greeting.end
             flow.retried = True
@@ -388,8 +392,8 @@ class Engine:
         elif flow.state is State.WAITING:
             self._rule(flow, self._judge.decide(flow, now), now, out, may_ask=False)
         elif flow.state is State.HELLO:
-            plaintext = sniff(flow.client.contiguous) == "http"
-            reason = Reason.HTTP_PLAINTEXT if plaintext else Reason.HELLO_TIMEOUT
-            self._closing.deny(flow, "client", no(reason), now, out)
+            self._closing.give_up(flow, now, out)
+        elif flow.state is State.PLAINTEXT:
+            self._plaintext.on_silence(flow, now, out)
         else:
             self._closing.deny(flow, "server", no(Reason.SERVER_TIMEOUT), now, out)

@@ -8,7 +8,7 @@ which the journal adds. An event is a plain dictionary of JSON values. Everythin
 
 from datetime import date
 
-from appliance.address import Ipv4, format_ipv4
+from appliance.address import Ipv4, format_ipv4, is_private
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import NEVER_SEEN_THRU, REASON_TEXT
@@ -23,6 +23,7 @@ FLOW_FIELDS = (
     "spt",
     "proto",  # tls, ssh, http or unknown
     "proto_v",  # offered (client) or chosen (server) version, such as TLS 1.3
+    "pqc",  # of a ServerHello alone: its key exchange is post-quantum
     "dst",
     "dpt",
     "reason",  # for people
@@ -36,6 +37,7 @@ FLOW_FIELDS = (
     "http_method",
     "http_path",
     "http_user_agent",
+    "http_code",  # of a server's reply to plaintext that passed
 )
 
 CONFIG_FIELDS = ("cat", "outcome", "client", "gid", "rule", "fqdn", "proto", "reason", "digest", "instance")
@@ -54,6 +56,7 @@ def flow_event(
     instance: str,
     see_thru: SeeThruGrant | None,
     today: date,
+    is_post_quantum: bool | None = None,
 ) -> Event:
     """Return the flow event of one decision about one side (`client` or `server`) of a flow."""
     reason = REASON_TEXT[decision.reason]
@@ -67,6 +70,7 @@ def flow_event(
         "spt": source_port,
         "proto": protocol,
         "proto_v": version,
+        **({} if is_post_quantum is None else {"pqc": is_post_quantum}),
         "dst": format_ipv4(destination),
         "dpt": destination_port,
         "reason": reason,
@@ -76,7 +80,7 @@ def flow_event(
         "instance": instance,
     }
     if see_thru is not None:
-        is_seen_thru = not decision.allow and decision.reason not in NEVER_SEEN_THRU
+        is_seen_thru = not (decision.allow or decision.reason in NEVER_SEEN_THRU or is_private(destination))
         event["see_thru_exerted"] = is_seen_thru and see_thru.active(today)
         event["see_thru_gid"] = see_thru.gid
         event["see_thru_days_remaining"] = see_thru.days_remaining(today)
@@ -95,6 +99,11 @@ def add_request(event: Event, method: str, path: str, user_agent: str) -> None:
     event["http_method"] = method
     event["http_path"] = path
     event["http_user_agent"] = user_agent
+
+
+def add_status(event: Event, code: int) -> None:
+    """Add to a flow event the status code of a server's plaintext HTTP reply."""
+    event["http_code"] = code
 
 
 def change_event(change: Change, *, instance: str, digest: str) -> Event:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from appliance.address import Ipv4, format_ipv4, is_private, parse_ipv4
+from appliance.address import Ipv4, Network, format_ipv4, is_closed, is_private, parse_ipv4
 from appliance.near_miss import near_misses
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.annotation import Protocol
@@ -62,7 +62,7 @@ class Explanation:
         grant, decision = self.see_thru, self.decision
         if decision.allow or grant is None or not grant.active(self.today):
             return False
-        return decision.reason not in NEVER_SEEN_THRU
+        return decision.reason not in NEVER_SEEN_THRU and not any(map(is_private, self.destinations))
 
     @property
     def passes(self) -> bool:
@@ -92,9 +92,10 @@ def explain(
     policy = compile_policy(inventory, Guard(preferred.preferences.wildcard_exposure, suffixes))
     client = policy.clients.get(question.client)
     listing = _listing(client, question)
-    destinations = _destinations(question, answer)
+    opened = preferred.preferences.private_destinations
+    destinations = _destinations(question, answer, opened)
     decided = [
-        (destination, _decide(policy, question, destination, answer))
+        (destination, _decide(policy, question, destination, answer, opened))
         for destination in destinations or (_stand_in(listing),)
     ]
     refused = [row for row in decided if not row[1].allow]
@@ -115,7 +116,9 @@ def explain(
         notes += (f"the client wears {gid}, which is not among the Security Groups given" for gid in missing)
         if not listing or decision.reason is Reason.DESTINATION_NOT_IN_RULE:
             notes += near_misses(policy, names, client, question)
-        reach = reach_of((rule for gid in worn if gid in known for rule in known[gid].rules), question.port)
+        reach = reach_of(
+            (rule for gid in worn if gid in known for rule in known[gid].rules), question.port, inventory.lists
+        )
         let_out = None if missing else _is_let_out(reach, destinations)
         notes += _notes_on_reach(reach, question, let_out=let_out)
     notes += preferred.notes(question, decision, destinations)
@@ -139,10 +142,10 @@ def explain(
 # The decision
 
 
-def _destinations(question: Question, answer: Answer | None) -> tuple[Ipv4, ...]:
+def _destinations(question: Question, answer: Answer | None, opened: tuple[Network, ...]) -> tuple[Ipv4, ...]:
     if question.address is not None:
         return (question.address,)
-    return () if answer is None else tuple(address for address in answer.addresses if not is_private(address))
+    return () if answer is None else tuple(address for address in answer.addresses if not is_closed(address, opened))
 
 
 def _listing(client: Client | None, question: Question) -> tuple[Rule, ...]:
@@ -159,15 +162,22 @@ def _listing(client: Client | None, question: Question) -> tuple[Rule, ...]:
 def _stand_in(listing: Iterable[Rule]) -> Ipv4:
     """Return an address to decide on where none is given: one that the rules for the name cover, if they exist."""
     networks = [rule.destination for rule in listing]
-    return _ANYWHERE if None in networks or not networks else min(filter(None, networks)).address
+    return (
+        next((each.networks[0].address for each in networks if each), _ANYWHERE) if None not in networks else _ANYWHERE
+    )
 
 
-def _decide(policy: Policy, question: Question, destination: Ipv4, answer: Answer | None) -> Decision:
+def _decide(
+    policy: Policy, question: Question, destination: Ipv4, answer: Answer | None, opened: tuple[Network, ...]
+) -> Decision:
     """Return what the engine would decide on a flow with a flawless hello."""
-    rules = decide_port(policy, question.client, _TCP, question.port, destination)
+    if destination in policy.clients:
+        opened = ()  # the VPC's own, which the appliance takes out of what is opened
+    rules = decide_port(policy, question.client, _TCP, question.port, destination, opened=opened)
     if isinstance(rules, Decision):
         return rules
     book = AddressBook()
+    book.adjust(grace=None, opened=opened)
     book.learn(answer or Answer(question.name, (destination,), _TTL), _NOW)
     if question.protocol is Protocol.SSH:
         return _decide_ssh(rules, question.name, destination, book)

@@ -29,6 +29,7 @@ class State(enum.Enum):
     WAITING = "waiting"  # the hello is complete; an answer from DNS or AWS is awaited
     PROVISIONAL = "provisional"  # the hello was good and went on; the server's reply is awaited
     RETRY = "retry"  # the server asked for a second hello
+    PLAINTEXT = "plaintext"  # plaintext HTTP that passes, packet by packet
     ALLOWED = "allowed"  # decided; the kernel forwards the rest
     DENIED = "denied"  # decided; what still comes is dropped
 

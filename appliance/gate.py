@@ -15,8 +15,10 @@ from appliance.errors import PacketError
 from appliance.judge import Judge
 from appliance.limits import Limits
 from appliance.oddity import fault_of_opening
+from appliance.policy.crls import BY_PORT, CRL_PORT, CRL_RULES
 from appliance.policy.decision import Decision, decide_port
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.policy import PortRules
 from appliance.reason import Reason
 from appliance.standing import FlowKey, Standing
 from appliance.syn_gate import HeldSyn, SynGate
@@ -61,7 +63,7 @@ class Gate:
             self._held += 1
             self._waiting.setdefault(client, []).append((packet_id, packet))
             return [] if len(self._waiting[client]) > 1 else [LookUpClient(client)]
-        if not self._standing.lets_through(client, decision.reason):
+        if not self._standing.lets_through(client, packet.destination, decision.reason):
             if decision.reason is Reason.ADDRESS_NOT_LISTED:
                 return self._hold_syn(packet_id, packet, key, now)
             return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, decision)]
@@ -74,15 +76,21 @@ class Gate:
 
     def _decide(self, packet: Packet, now: float) -> Decision | None:
         """Return why a first packet is denied, or None if its port is listed for its client, and its address may be."""
-        rules = decide_port(
-            self._standing.policy, packet.source, packet.protocol, packet.destination_port, packet.destination
-        )
+        rules = self._rules(packet)
         if isinstance(rules, Decision):
             quic = packet.protocol == UDP and packet.destination_port == QUIC_PORT
             if quic and rules.reason is Reason.PROTOCOL_NOT_SUPPORTED:
                 return Decision(allow=False, reason=Reason.QUIC)
             return rules
         return fault_of_opening(packet) or self.syns.refusal(rules, packet.destination, now)
+
+    def _rules(self, packet: Packet) -> PortRules | Decision:
+        """Return the rules by which a first packet may go out: its client's, or those of revocation lists."""
+        port = packet.destination_port
+        destination, standing = packet.destination, self._standing
+        rules = decide_port(standing.policy, packet.source, packet.protocol, port, destination, opened=standing.opened)
+        fetches = standing.fetches_crls and port == CRL_PORT and packet.protocol == TCP
+        return CRL_RULES if fetches and isinstance(rules, Decision) and rules.reason in BY_PORT else rules
 
     def on_unreadable(self, packet_id: int, octets: bytes, fault: PacketError) -> list[Command]:
         """Deny a packet that cannot be inspected; log it if its addresses can be told."""
@@ -132,11 +140,10 @@ class Gate:
 
     def _hold_syn(self, packet_id: int, packet: Packet, key: FlowKey, now: float) -> list[Command]:
         """Hold a SYN while the names of its port are looked up; without room it is dropped, and sent again."""
-        client, _, server, port = key
-        rules = decide_port(self._standing.policy, client, TCP, port, server)
+        rules = self._rules(packet)
         if isinstance(rules, Decision):  # it was none a moment ago
             return [SetVerdict(packet_id, Verdict.DENY), *self._event(key, rules)]
-        if self.held >= self._limits.held_packets or not self.syns.has_room(client):
+        if self.held >= self._limits.held_packets or not self.syns.has_room(packet.source):
             decision = Decision(allow=False, reason=Reason.OVERLOADED)
             return [SetVerdict(packet_id, Verdict.DROP), *self._event(key, decision)]
         commands: list[Command] = []
@@ -156,7 +163,7 @@ class Gate:
             if decision is not None and may_wait and syn.names and decision.reason is Reason.ADDRESS_NOT_LISTED:
                 continue
             self.syns.release([syn])
-            if decision is None or self._standing.lets_through(packet.source, decision.reason):
+            if decision is None or self._standing.lets_through(packet.source, packet.destination, decision.reason):
                 commands.append(SetVerdict(syn.packet_id, Verdict.PASS))
             else:
                 key = (packet.source, packet.source_port, packet.destination, packet.destination_port)

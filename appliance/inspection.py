@@ -12,6 +12,7 @@ from appliance.policy.fqdn import Fqdn
 from appliance.reason import Reason
 from appliance.recall import Recall
 from appliance.wire import http, sniff, ssh, tls
+from appliance.wire.groups import POST_QUANTUM
 
 TLS_1_2 = 0x0303
 
@@ -27,7 +28,7 @@ class Hello:
     refusal: Reason | None = None  # why it can never be allowed, whatever is listed
     detail: str = ""
     request: http.HttpRequest | None = None  # of plaintext HTTP
-    fqdn: Fqdn | None = None  # the server_name, if it is one that could be listed
+    fqdn: Fqdn | None = None  # the name, if it is one that could be listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Greeting:
     detail: str = ""
     is_retry: bool = False  # a HelloRetryRequest: another ClientHello must follow
     is_final: bool = True  # False: a warning before the reply proper
+    is_post_quantum: bool | None = None  # whether the keys agreed are; None: no ServerHello says
 
 
 class Inspector:
@@ -123,11 +125,14 @@ def _judge_client_hello(hello: tls.ClientHello, end: int, *, allow_ech: bool) ->
     elif hello.server_name is None:
         refusal = Reason.NO_SNI
     name = hello.server_name or ""
+    return Hello("tls", tls.version_name(best), name, end, refusal, fqdn=_listable(name))
+
+
+def _listable(name: str) -> Fqdn | None:
     try:
-        fqdn = Fqdn.parse(name)
+        return Fqdn.parse(name)
     except InvalidName:  # such as a single label: legal, but in nobody's list
-        fqdn = None
-    return Hello("tls", tls.version_name(best), name, end, refusal, fqdn=fqdn)
+        return None
 
 
 def inspect_second_hello(stream: bytes, start: int, *, allow_ech: bool = False) -> Hello | None:
@@ -157,16 +162,23 @@ def _inspect_client_identification(stream: bytes) -> Hello | None:
     return Hello("ssh", identification.proto, "", identification.end, refusal)
 
 
-def _inspect_request(stream: bytes) -> Hello | None:
+def _inspect_request(stream: bytes, *, is_whole: bool = False) -> Hello | None:
     try:
-        request = http.parse_request(stream)
+        request = http.parse_request(stream, is_whole=is_whole)
     except Malformed as fault:
         return Hello("http", end=len(stream), refusal=Reason.HTTP_PLAINTEXT, detail=fault.message)
     if request is None:
         return None
     # Host is a name or an address with a port or without (RFC 9110 section 7.2); a bracketed one is IPv6.
     name = request.host if request.host.startswith("[") else request.host.partition(":")[0]
-    return Hello("http", name=name, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request)
+    return Hello(
+        "http", name=name, end=len(stream), refusal=Reason.HTTP_PLAINTEXT, request=request, fqdn=_listable(name)
+    )
+
+
+def inspect_end_of_request(stream: bytes) -> Hello | None:
+    """Return the plaintext request that a client has begun and will not go on with; None if it is none."""
+    return _inspect_request(stream, is_whole=True) if sniff.sniff(stream) == "http" else None
 
 
 def inspect_server(protocol: str, stream: bytes, *, after_retry: bool = False) -> Greeting | None:
@@ -197,7 +209,13 @@ def _inspect_reply(stream: bytes, *, after_retry: bool) -> Greeting | None:
         return Greeting(end=reply.end, refusal=Reason.SERVER_REFUSED, detail=reply.name)
     hello = tls.parse_server_hello(reply.body)
     refusal = Reason.SERVER_TLS_TOO_OLD if hello.version < TLS_1_2 else None
-    return Greeting(tls.version_name(hello.version), reply.end, refusal, is_retry=hello.is_retry)
+    return Greeting(
+        tls.version_name(hello.version),
+        reply.end,
+        refusal,
+        is_retry=hello.is_retry,
+        is_post_quantum=None if hello.is_retry else hello.key_share_group in POST_QUANTUM,
+    )
 
 
 def _inspect_server_identification(stream: bytes) -> Greeting | None:

@@ -6,16 +6,20 @@ pure.
 """
 
 from appliance.address import Ipv4
+from appliance.errors import Malformed
 from appliance.flow import Flow
 from appliance.limits import Limits
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.allowance import Allowance
+from appliance.policy.crls import BY_PORT, CRL_PORT, decide_crl
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.learnt import LearntNames
 from appliance.policy.policy import Policy, PortRules
-from appliance.reason import Reason
+from appliance.policy.preferences import Preferences
+from appliance.reason import AWAITABLE, Reason
 from appliance.standing import Standing
+from appliance.wire.crl_request import parse_crl_request
 from appliance.wire.ip import TCP
 from appliance.wire.sniff import sniff
 
@@ -54,7 +58,9 @@ class Judge:
         return len(self._book.known(name, now))
 
     def grants_look_up(self, flow: Flow, decision: Decision, now: float) -> tuple[bool, Decision]:
-        """Tell whether a name may be looked up which a decision hangs on, and what becomes of the decision if not."""
+        """Tell whether it may be asked for what might change a decision, and what becomes of the decision if not."""
+        if decision.reason not in AWAITABLE:
+            return False, decision
         if decision.entry in {"", decision.name} or flow.hello is None or flow.hello.fqdn is None:
             return True, decision  # it hangs on no pattern
         if self._learnt.is_hopeless(flow.hello.fqdn, now):
@@ -63,15 +69,23 @@ class Judge:
             return True, decision
         return False, decision._replace(reason=Reason.LOOK_UPS_LIMITED, detail=f"by {decision.entry}")
 
+    def prefer(self, preferences: Preferences) -> None:
+        """Decide by these preferences from now on."""
+        self._standing.grant = preferences.grant
+        self._standing.opened = preferences.private_destinations
+        self._book.adjust(grace=preferences.grace, opened=preferences.private_destinations)
+
     def rules(self, flow: Flow) -> PortRules | Decision:
         """Return the rules that cover a flow's port, or why there are none."""
         client, _, server, server_port = flow.key
-        return decide_port(self._standing.policy, client, TCP, server_port, server)
+        return decide_port(self._standing.policy, client, TCP, server_port, server, opened=self._standing.opened)
 
     def decide(self, flow: Flow, now: float) -> Decision:
         """Return what policy says of a flow's hello, or of a server that spoke before its client."""
         rules = self.rules(flow)
         hello = flow.hello
+        if self._standing.fetches_crls and hello is not None and hello.request is not None and flow.key[3] == CRL_PORT:
+            return self._decide_fetch(flow, rules, now)
         if isinstance(rules, Decision):
             return rules if hello is None else no(rules.reason, name=hello.name, detail=rules.detail)
         server = flow.key[2]
@@ -93,6 +107,21 @@ class Judge:
         if decision.reason is Reason.PATTERN_LISTED:
             self._learnt.use(hello.fqdn)
         return decision
+
+    def _decide_fetch(self, flow: Flow, rules: PortRules | Decision, now: float) -> Decision:
+        """Decide on plaintext HTTP of a client that may fetch revocation lists. It has to be such a request alone."""
+        host = "" if flow.hello is None else flow.hello.name
+        if isinstance(rules, Decision) and rules.reason not in BY_PORT:
+            return no(rules.reason, name=host, detail=rules.detail)
+        if flow.server is not None and flow.ruling is None:
+            return no(Reason.SERVER_FIRST, name=host)
+        if flow.client.held:
+            return no(Reason.HTTP_PLAINTEXT, name=host, detail="octets beyond the request")
+        try:
+            request = parse_crl_request(flow.client.contiguous)
+        except Malformed as fault:
+            return no(Reason(fault.code), name=host, detail=fault.message)
+        return decide_crl(request.host, request.path, flow.key[2], self._book, now)
 
     def tolerates_dribble(self, flow: Flow, now: float) -> bool:
         """Tell whether parts of a hello may go on: its protocol is listed, and so is a name of its destination."""

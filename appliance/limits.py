@@ -16,6 +16,7 @@ class Limits:
     hello_wait: float = 10.0  # seconds from the first segment to a complete hello
     look_up_wait: float = 5.0  # seconds for DNS or AWS to answer
     reply_wait: float = 60.0  # seconds from the hello to a complete reply
+    crl_octets: int = 64 * 1024 * 1024  # octets of a server's reply to a request for a revocation list
     linger: float = 1.0  # seconds that a decided flow is remembered for packets already queued
     look_ups_per_flow: int = 3  # fresh look-ups while answers keep changing
     learnt_names: int = 8192  # names that patterns brought

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from appliance.address import Network
 from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, parse_description
+from appliance.policy.destination import Destination, PrefixLists, destination_of
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
@@ -22,7 +22,7 @@ from appliance.policy.pattern_index import PatternIndex
 from appliance.policy.policy import compile_policy
 from appliance.policy.reach import reach_of
 from appliance.policy.resolvers import is_public_resolver
-from appliance.policy.shape import object_to
+from appliance.policy.shape import object_to, unknown_list
 from appliance.report import Check, Finding, Report
 
 DESCRIPTION_MAX = 255  # characters
@@ -37,12 +37,12 @@ _Found = tuple[Check, str, Fault]  # with the rule's reference
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """An annotation that counts. `network` is None for anywhere, as in `policy.Rule`."""
+    """An annotation that counts. `destination` is None for anywhere, as in `policy.Rule`."""
 
     egress: EgressRule
     allow: Allow
     port: int
-    network: Network | None
+    destination: Destination | None
 
 
 def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Guard = Guard()) -> Report:  # noqa: B008
@@ -60,6 +60,7 @@ def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Gua
         key = (rejection.gid, rejection.reference, rejection.fault.text)
         rejections.setdefault(key, []).append(rejection.fault)
     worn = {gid for interface in inventory.interfaces for gid in interface.groups}
+    lists = inventory.lists
     findings: list[Finding] = []
     annotated = 0
     for group in inventory.groups:
@@ -70,12 +71,12 @@ def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Gua
         found: list[_Found] = []
         for egress, description in described:
             faults = rejections.pop((group.id, egress.reference, egress.description), [])
-            found += ((Check.ANNOTATION, egress.reference, fault) for fault in faults)
+            found += ((_check_of(fault, egress), egress.reference, fault) for fault in faults)
             found += _refused_by_aws(egress, description)
             found += _see_thru(egress, description, today)
-        listings = list(_listings(described))
+        listings = list(_listings(described, lists))
         found += _duplicates(group, described)
-        found += _narrow(group, listings)
+        found += _narrow(group, listings, lists)
         found += _repeated(listings)
         found += _matched(listings, guard)
         found += _wide(listings, guard)
@@ -96,12 +97,17 @@ def _described(group: SecurityGroup) -> Iterator[tuple[EgressRule, Description]]
             yield egress, description
 
 
-def _listings(described: Iterable[tuple[EgressRule, Description]]) -> Iterator[_Listing]:
+def _check_of(fault: Fault, egress: EgressRule) -> Check:
+    """Return what a rejection of the policy is here: a list that nobody gave may well be fine where it is known."""
+    return Check.PREFIX_LIST_UNKNOWN if fault.message == unknown_list(egress.destination) else Check.ANNOTATION
+
+
+def _listings(described: Iterable[tuple[EgressRule, Description]], lists: PrefixLists) -> Iterator[_Listing]:
     for egress, description in described:
         for annotation in description.annotations:
-            if isinstance(annotation, Allow) and not any(object_to(egress, annotation)):
-                network = Network.parse(egress.destination)
-                yield _Listing(egress, annotation, egress.from_port or 0, network if network.address else None)
+            if isinstance(annotation, Allow) and not any(object_to(egress, annotation, lists)):
+                destination = destination_of(egress.destination, lists)
+                yield _Listing(egress, annotation, egress.from_port or 0, destination)
 
 
 # What AWS refuses
@@ -137,14 +143,14 @@ def _duplicates(group: SecurityGroup, described: Iterable[tuple[EgressRule, Desc
 # What works otherwise than it reads
 
 
-def _narrow(group: SecurityGroup, listings: Iterable[_Listing]) -> Iterator[_Found]:
+def _narrow(group: SecurityGroup, listings: Iterable[_Listing], lists: PrefixLists) -> Iterator[_Found]:
     """Yield the ports that are annotated for anywhere, while AWS lets this group out to a part of it only."""
     told = set()
     for listing in listings:
-        if listing.network is None and listing.port not in told:
+        if listing.destination is None and listing.port not in told:
             told.add(listing.port)
-            reach = reach_of(group.rules, listing.port)
-            if not reach.is_everywhere:
+            reach = reach_of(group.rules, listing.port, lists)
+            if not reach.is_everywhere and not reach.unread:
                 message = f"AWS lets this group out to {_some(reach.networks)} alone on TCP port {listing.port}"
                 hint = (
                     "make the destination of one rule for this port 0.0.0.0/0; AWS drops the rest before it gets here"
@@ -154,22 +160,24 @@ def _narrow(group: SecurityGroup, listings: Iterable[_Listing]) -> Iterator[_Fou
 
 def _repeated(listings: Iterable[_Listing]) -> Iterator[_Found]:
     """Yield the rules with names that a rule as wide or wider of the same group lists as well."""
-    widest_first = sorted(listings, key=lambda listing: 0 if listing.network is None else listing.network.length)
+    widest_first = sorted(
+        listings, key=lambda listing: -(2**32 if listing.destination is None else listing.destination.size)
+    )
     listed: dict[tuple[int, Protocol, Fqdn], list[_Listing]] = {}
     for listing in widest_first:
         repeated: dict[str, list[Fqdn]] = {}
         for name in listing.allow.names:
             earlier = listed.setdefault((listing.port, listing.allow.protocol, name), [])
             for other in earlier:
-                if _lies_in(listing.network, other.network):
+                if _lies_in(listing.destination, other.destination):
                     repeated.setdefault(other.egress.reference, []).append(name)
                     break
             earlier.append(listing)
         for reference, names in repeated.items():
             message = f"{reference} of the same group lists {_some(names)} as well"
             hint = "remove the repetition"
-            if listing.network is not None:
-                hint += f": as it is, {listing.network} narrows nothing"
+            if listing.destination is not None:
+                hint += f": as it is, {listing.destination} narrows nothing"
             yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, hint)
 
 
@@ -186,7 +194,7 @@ def _matched(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
         matched: dict[tuple[Pattern, str], list[Fqdn]] = {}
         for name in listing.allow.names if listing.port in indexes else ():
             for pattern, others in indexes[listing.port].find(name):
-                wider = [other for other in others if _lies_in(listing.network, other.network)]
+                wider = [other for other in others if _lies_in(listing.destination, other.destination)]
                 if wider:
                     matched.setdefault((pattern, wider[0].egress.reference), []).append(name)
                     break
@@ -216,8 +224,8 @@ def _resolvers(listings: Iterable[_Listing]) -> Iterator[_Found]:
             yield Check.RESOLVER_LISTED, listing.egress.reference, _on(listing, message, hint)
 
 
-def _lies_in(inner: Network | None, outer: Network | None) -> bool:
-    return outer is None or (inner is not None and inner.address in outer and inner.length >= outer.length)
+def _lies_in(inner: Destination | None, outer: Destination | None) -> bool:
+    return outer is None or (inner is not None and inner.lies_in(outer))
 
 
 def _see_thru(egress: EgressRule, description: Description, today: date) -> Iterator[_Found]:

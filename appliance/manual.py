@@ -3,7 +3,9 @@
 SOURCES = """\
 Security Groups and network interfaces are read from AWS, as the appliance reads them, or from files:
   aws ec2 describe-security-groups    --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json
-  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json"""
+  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json
+and so is each prefix list that annotated rules lead to, for --prefix-list pl-0a1b2c3d=entries.json:
+  aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-0a1b2c3d > entries.json"""
 
 CHECK_EPILOG = f"""\
 {SOURCES}
@@ -19,7 +21,8 @@ rejected, exit 1: what grants nothing, because the appliance or AWS refuses it
   AWS refuses or of more than 255 of them, two rules with the same protocol, port and destination
 warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
   a port annotated for 0.0.0.0/1 or narrower where no rule has 0.0.0.0/0 (AWS drops the rest), names listed
-  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears"""
+  twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears, a prefix
+  list that is not given"""
 
 EXPLAIN_EPILOG = f"""\
 {SOURCES}
@@ -73,3 +76,24 @@ examples:
 The engine is given what the kernel would give it, at the times of the capture. Capture whole packets (-s 0), from
 before the connections begin: what is cut is `truncated_copy`, what was joined in the middle `mid_stream`.
 exit 0 when all was read, whatever the outcomes; 1 when a file cannot be read, or not to its end"""
+
+SUGGEST_EPILOG = """\
+The flow log is read from CloudWatch Logs, with your own credentials, which need logs:FilterLogEvents on the log group;
+the appliance's role does not read logs. Or from files: flow.jsonl as the appliance writes it, - for standard input.
+
+examples:
+  discriminat suggest --region eu-west-1
+  discriminat suggest --since 2027-01-01 --group sg-0a1b2c3d4e5f60718 --format terraform > allowlist.tf
+  discriminat suggest --html report.html /var/log/discriminat/flow.jsonl
+
+A name goes to the Security Group that granted see-thru. Where the preferences granted it, to the one that the client
+wears, which is told from --network-interfaces; of several, to the one given with --group.
+  aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json
+
+Workloads chose the names while everything passed. 20 names or more below one parent that are hardly used again are
+held back, as data can be carried out in such names: --keep PARENT suggests them nevertheless.
+Of a port that no rule has, only the name is known: the first hello may still be refused, for ECH as an example.
+
+annotations: a port's rules differ in the mask, for AWS refuses two with the same destination, and 0.0.0.0/0 has to be
+among them. Where the group has rules for the port already, --security-groups tells which masks are free.
+  aws ec2 describe-security-groups --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json"""

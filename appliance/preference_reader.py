@@ -7,9 +7,11 @@ safe values; they hold again when the parameter is gone, for nobody asks for any
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
+from appliance.address import Network, without
 from appliance.edge.suffix_list import read_suffixes
 from appliance.errors import AwsError
 from appliance.policy.exposure import Guard
@@ -27,6 +29,7 @@ from appliance.settings import Settings
 
 RETRY = 10.0  # seconds until it is tried again after a failure, unless the interval is shorter
 JITTER = 0.1  # share of a wait
+SHOWN = 5  # networks in a sentence
 
 
 class Source(Protocol):
@@ -47,6 +50,7 @@ class PreferenceReader:
 
     Args:
         source: None to go by the settings alone.
+        own: networks of the VPC, and those as good as its own; they are never private destinations.
         put_in_force: called with the preferences that `current` has just become.
         tell: writes config events.
     """
@@ -56,11 +60,13 @@ class PreferenceReader:
         settings: Settings,
         source: Source | None,
         *,
+        own: tuple[Network, ...] = (),
         put_in_force: Callable[[Preferences], Awaitable[None]],
         tell: Callable[[Iterable[Change]], None],
     ) -> None:
         self._source = source
-        self._interval = settings.preferences_interval
+        self._usual_interval = settings.preferences_interval
+        self._own = own
         self._put_in_force = put_in_force
         self._tell = tell
         self._text: str | None = None  # as it was last read
@@ -84,7 +90,8 @@ class PreferenceReader:
         while self._source is not None:
             await self._read(self._source)
             self.settled.set()
-            wait = min(self._interval, RETRY) if self._failure else self._interval
+            interval = self.current.preferences_interval or self._usual_interval
+            wait = min(interval, RETRY) if self._failure else interval
             await asyncio.sleep(wait * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 -- spreads load
 
     def report(self) -> dict[str, object]:
@@ -118,6 +125,15 @@ class PreferenceReader:
         self._outcome, self._read_at = self._found, began
         self._text, self._has_read = text, True
 
+    def _close_own(self) -> Iterator[Change]:
+        """Take the VPC's own networks out of the private destinations; it does not route to itself through here."""
+        wanted = self.current.private_destinations
+        opened = without(wanted, (*self._own, *self.current.clients))
+        if opened != wanted:
+            self.current = replace(self.current, private_destinations=opened)
+            what = "what the VPC or its clients have of private_destinations stays closed"
+            yield Change("error", "ignored", reason=f"preferences: {what}; open are {_some(opened)}")
+
     async def _adopt(self, name: str, text: str | None) -> tuple[str, str]:
         """Put in force what a text says, then tell it; return how that went, and what is wrong."""
         told: list[Change] = []
@@ -130,6 +146,7 @@ class PreferenceReader:
         else:
             self.current, problems = parse_preferences(text, before)
             told += (problem.change for problem in problems)
+            told += self._close_own()
             if not self._text:
                 reason = f"read from SSM parameter {name}: {state_preferences(self.current)}"
                 told.append(Change("preferences", "accepted", reason=reason))
@@ -138,3 +155,8 @@ class PreferenceReader:
         self._tell([*told, *diff_preferences(before, self.current)])
         wrong = [change for change in told if change.outcome in {"missing", "rejected"}]
         return (wrong[0].outcome, "; ".join(change.reason for change in wrong)) if wrong else ("accepted", "")
+
+
+def _some(networks: tuple[Network, ...]) -> str:
+    shown = ", ".join(map(str, networks[:SHOWN])) or "none"
+    return f"{shown} and {len(networks) - SHOWN} more" if len(networks) > SHOWN else shown

@@ -60,10 +60,17 @@ class Preferred:
         if decision.reason is Reason.CLIENT_UNKNOWN and self.origin:
             yield self._note_on_stranger(question.client)
         for destination in destinations:
+            yield from self._notes_on_private(destination)
             for network in self.preferences.clients:
                 if destination in network:
                     shown = f"{format_ipv4(destination)} is in {network}, a client network of the preferences"
                     yield f"{shown}: packets to it keep the client's own address, so that no answer finds its way back"
+
+    def _notes_on_private(self, destination: Ipv4) -> Iterator[str]:
+        for network in self.preferences.private_destinations:
+            if destination in network:
+                shown = f"{format_ipv4(destination)} is in {network}, a private destination of the preferences"
+                yield f"{shown}; what is the VPC's own there, or in clients, stays closed"
 
     def _note_on_stranger(self, client: Ipv4) -> str:
         for network in self.preferences.clients:

@@ -15,6 +15,7 @@ class Reason(enum.StrEnum):
     NAME_LISTED = "name_listed"
     PATTERN_LISTED = "pattern_listed"
     ADDRESS_LISTED = "address_listed"  # SSH has no name in it: the address belongs to a listed one
+    CRL_LISTED = "crl_listed"  # plaintext, by the preference x509_crls
     SERVER_AGREED = "server_agreed"
     SEE_THRU = "see_thru"  # only for what see-thru lets pass without an inspection, such as UDP
 
@@ -56,6 +57,8 @@ class Reason(enum.StrEnum):
     SERVER_TLS_TOO_OLD = "server_tls_too_old"  # T6, server
     SERVER_REFUSED = "server_refused"  # a TLS alert in place of a ServerHello
     SERVER_FIRST = "server_first"  # X10
+    SERVER_NOT_HTTP = "server_not_http"  # in reply to a request for a revocation list
+    CRL_TOO_LONG = "crl_too_long"
     SERVER_ACK_SHORT = "server_ack_short"  # P3, P6: a reply to a hello the server has not received
 
     # SSH
@@ -95,6 +98,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.NAME_LISTED: "the name is listed and the destination is one of its addresses",
     Reason.PATTERN_LISTED: "a listed pattern matches the name, and the destination is one of its addresses",
     Reason.ADDRESS_LISTED: "the destination is an address of a listed name",
+    Reason.CRL_LISTED: "the request is for a public CA's revocation list, at an address of the CA's host",
     Reason.SERVER_AGREED: "the server's reply agrees with the client's hello",
     Reason.SEE_THRU: "see-thru lets this protocol pass without an inspection",
     Reason.POLICY_NOT_LOADED: "no policy has been read from AWS yet",
@@ -130,6 +134,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.SERVER_TLS_TOO_OLD: "the server chose a version older than TLS 1.2",
     Reason.SERVER_REFUSED: "the server refused the handshake with a TLS alert",
     Reason.SERVER_FIRST: "the server spoke before the client on a TLS rule",
+    Reason.SERVER_NOT_HTTP: "the server's first octets are not an HTTP response",
+    Reason.CRL_TOO_LONG: "the server sends more than a revocation list has",
     Reason.SERVER_ACK_SHORT: "the server replied without having received the whole hello",
     Reason.NOT_SSH: "the client's first octets are not an SSH identification string",
     Reason.SSH_TOO_OLD: "the client does not speak SSH 2.0",

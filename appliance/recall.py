@@ -95,10 +95,13 @@ def _meaningful(record: bytes, *, of_client: bool) -> Pieces:
 
 
 def _keys(record: bytes, at: int, end: int) -> list[tuple[int, int]]:
-    """Return where the keys of a key_share extension lie; each follows a group and its own length."""
+    """Return where the keys of a key_share extension lie; each follows a group and its own length.
+
+    None if they do not fill it exactly: a TLS 1.2 server's is never parsed, and may hold lengths that lie beyond it.
+    """
     keys = []
     while at < end:
         start = at + 4
         at = start + int.from_bytes(record[at + 2 : start])
         keys.append((start, at))
-    return keys
+    return keys if at == end else []

@@ -7,6 +7,7 @@ whose expiry is for new flows alone (D2). Everything here is pure.
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 
+from appliance.address import is_closed
 from appliance.policy.entry import SEEN_THRU, OpenFlow, entry_number
 from appliance.policy.pattern import Entry
 from appliance.policy.policy import Policy, Rule
@@ -28,7 +29,9 @@ class Entitlement:
         client = self._standing.policy.clients.get(flow.client)
         if client is None:
             return Reason.RULE_REMOVED
-        if self._standing.lets_through(flow.client, Reason.RULE_REMOVED):
+        if is_closed(flow.server, self._standing.opened):
+            return Reason.DESTINATION_PRIVATE
+        if self._standing.lets_through(flow.client, flow.server, Reason.RULE_REMOVED):
             return None
         if flow.entry == SEEN_THRU:
             return Reason.SEE_THRU_ENDED

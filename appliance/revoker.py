@@ -50,7 +50,8 @@ class Revoker:
         self._before = EMPTY_POLICY  # by which flows were looked at last: it knows the names of what it allowed
         self._failure = ""  # why they could not be looked at
         # AWS's answers are eventually consistent: one that lacks an interface for a moment must not end its flows.
-        self._patience = PATIENCE * settings.policy_poll_interval  # seconds
+        self._interval = settings.policy_poll_interval
+        self._patience = PATIENCE * self._interval  # seconds
         self._missing: dict[Ipv4, float] = {}  # clients of open flows that are not known, and since when
         self._sweeping = asyncio.Lock()
         self.ended = 0  # flows, since the start
@@ -65,7 +66,8 @@ class Revoker:
         if not self._is_wanted or not policy.digest:
             return
         standing = Standing(self._instance, today)
-        standing.policy, standing.grant = policy, preferences.grant
+        standing.policy, standing.grant, standing.opened = policy, preferences.grant, preferences.private_destinations
+        self._patience = PATIENCE * (preferences.policy_poll_interval or self._interval)
         async with self._sweeping:
             try:
                 await asyncio.to_thread(self._sweep, standing, preferences.flow_log_verbosity.outcomes)

@@ -16,12 +16,13 @@ from botocore.exceptions import BotoCoreError
 
 from appliance.address import Ipv4
 from appliance.directory import ADDRESSES_HINT, parse_addresses
-from appliance.edge import ec2, hosts, ssm, system
+from appliance.edge import ec2, hosts, prefix_lists, ssm, system
 from appliance.edge.imds import Imds
 from appliance.edge.suffix_list import read_suffixes
-from appliance.errors import AwsError, InputError, PolicyError
+from appliance.errors import AwsError, InputError, InvalidAddress, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
+from appliance.policy.destination import PrefixList
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
@@ -37,12 +38,14 @@ OPTIONS = {
     "SecurityGroups": "--security-groups",
     "NetworkInterfaces": "--network-interfaces",
     "Parameter": "--preferences",
+    "Entries": "--prefix-list",
     "Addresses": "--addresses",
 }
 COMMANDS = {
     "SecurityGroups": "ec2 describe-security-groups",
     "NetworkInterfaces": "ec2 describe-network-interfaces",
     "Parameter": "ssm get-parameter",
+    "Entries": "ec2 get-managed-prefix-list-entries",
 }
 
 _Item = Mapping[str, object]
@@ -58,6 +61,7 @@ class Source:
     parameter: str = ""  # of SSM, with the preferences
     vpc_id: str = ""
     region: str = ""
+    prefix_lists: tuple[str, ...] = ()  # as `pl-...=FILE`
 
 
 def check(source: Source, exposure: Exposure = Exposure.PROHIBIT_PUBLIC_SUFFIX) -> Report:
@@ -98,6 +102,33 @@ def answer(
         preferred = _read_file(source.preferences) or Preferred()
     resolved = hosts.look_up(question.name) if resolve else None
     return explain(inventory, question, system.utc_today(), resolved, preferred, suffixes=read_suffixes())
+
+
+def read_interfaces(path: Path) -> tuple[NetworkInterface, ...]:
+    """Return the network interfaces in a saved answer of EC2.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    return _parse_interfaces(path, _read_items(path, "NetworkInterfaces"))
+
+
+def find_region(given: str) -> str:
+    """Return the AWS region: the one given, that of the environment, or the one this machine is in.
+
+    Raises:
+        InputError: none is told.
+    """
+    region = given or _region_of_environment()
+    if region:
+        return region
+    try:
+        return Imds().identity().region
+    except AwsError as fault:
+        raise InputError(
+            f"--region: not given, and there is no asking the metadata service ({fault.message})",
+            hint="give it, or files",
+        ) from fault
 
 
 def saved_inventory(source: Source) -> Inventory:
@@ -142,7 +173,7 @@ class _Place:
 
 
 def _locate(source: Source) -> _Place:
-    region = source.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
+    region = source.region or _region_of_environment()
     vpc_id = source.vpc_id
     imds = None
     if not (region and vpc_id):
@@ -161,9 +192,14 @@ def _locate(source: Source) -> _Place:
     return _Place(region, vpc_id, imds)
 
 
+def _region_of_environment() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
+
+
 def _read_aws(place: _Place) -> Inventory:
     try:
-        return ec2.Discovery(ec2.connect(place.region), place.vpc_id).inventory()
+        client = ec2.connect(place.region)
+        return ec2.Discovery(client, place.vpc_id, prefix_lists.PrefixListReader(client)).inventory()
     except (BotoCoreError, ValueError) as fault:  # of a profile or region that does not exist
         raise InputError(f"no client for AWS: {fault}", hint="look at --region and the AWS_ variables") from fault
 
@@ -196,11 +232,7 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
             raise InputError(f"{name} holds {len(vpcs)} VPCs: {shown}", hint="choose the client's with --vpc-id")
     if source.vpc_id:
         interface_items = [item for item in interface_items if item.get("VpcId", source.vpc_id) == source.vpc_id]
-    try:
-        interfaces = ec2.parse_network_interfaces(interface_items)
-    except AwsError as fault:
-        raise _unusable(source.network_interfaces or STANDARD_INPUT, "NetworkInterfaces", fault.message) from fault
-    _check_types(source.network_interfaces or STANDARD_INPUT, "NetworkInterfaces", _ids(interfaces))
+    interfaces = _parse_interfaces(source.network_interfaces or STANDARD_INPUT, interface_items)
     if source.vpc_id:  # a group of another VPC may be worn in this one
         worn = {gid for interface in interfaces for gid in interface.groups}
         group_items = [
@@ -213,7 +245,28 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
     except AwsError as fault:
         raise _unusable(security_groups, "SecurityGroups", fault.message) from fault
     _check_types(security_groups, "SecurityGroups", _texts_and_ports(groups))
-    return Inventory(groups, interfaces)
+    return Inventory(groups, interfaces, tuple(map(_read_list, source.prefix_lists)))
+
+
+def _read_list(given: str) -> PrefixList:
+    """Return the prefix list that is given as `pl-...=FILE`."""
+    list_id, _, name = given.partition("=")
+    if not (list_id.startswith("pl-") and name):
+        raise InputError(f"--prefix-list {given!r} is not ID=FILE", hint="as in --prefix-list pl-0a1b2c3d=entries.json")
+    path = Path(name)
+    try:
+        return prefix_lists.parse_entries(list_id, _read_items(path, "Entries"))
+    except (InvalidAddress, KeyError, TypeError) as fault:
+        raise _unusable(path, "Entries", f"an entry is no CIDR block: {fault!r}") from fault
+
+
+def _parse_interfaces(path: Path, items: Iterable[_Item]) -> tuple[NetworkInterface, ...]:
+    try:
+        interfaces = ec2.parse_network_interfaces(items)
+    except AwsError as fault:
+        raise _unusable(path, "NetworkInterfaces", fault.message) from fault
+    _check_types(path, "NetworkInterfaces", _ids(interfaces))
+    return interfaces
 
 
 def _read_file(path: Path | None) -> Preferred | None:
@@ -256,7 +309,7 @@ def _read_items(path: Path, key: str) -> list[_Item]:
     except (ValueError, RecursionError) as fault:
         raise _unusable(path, key, f"it is not JSON: {fault}") from fault
     if isinstance(document, dict):
-        if key not in document and OTHER_KEYS[key] in document:
+        if key not in document and OTHER_KEYS.get(key) in document:
             raise InputError(
                 f"{_name(path)} holds {OTHER_KEYS[key]}, not {key}",
                 hint=f"was it meant for {OPTIONS[OTHER_KEYS[key]]}?",

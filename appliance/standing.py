@@ -1,12 +1,12 @@
 """The policy in force and the date: what every decision is made, and logged, against.
 
-Everything here is pure; whoever owns a `Standing` sets its `policy`, its `today` (UTC), and its `grant` of see-thru
-to every client that is known.
+Everything here is pure; whoever owns a `Standing` sets its `policy`, its `today` (UTC), its `grant` of see-thru to
+every client that is known, and the private networks that are `opened` to rules.
 """
 
 from datetime import date
 
-from appliance.address import Ipv4
+from appliance.address import Ipv4, Network, is_private
 from appliance.command import Emit
 from appliance.event import flow_event
 from appliance.policy.decision import Decision
@@ -20,13 +20,15 @@ FlowKey = tuple[Ipv4, int, Ipv4, int]
 class Standing:
     """What the engine and its gate share."""
 
-    __slots__ = ("grant", "instance", "policy", "today")
+    __slots__ = ("fetches_crls", "grant", "instance", "opened", "policy", "today")
 
     def __init__(self, instance: str, today: date) -> None:
         self.instance = instance
         self.policy: Policy = EMPTY_POLICY
         self.today = today
         self.grant: SeeThruGrant | None = None
+        self.fetches_crls = False  # clients may fetch revocation lists in plaintext
+        self.opened: tuple[Network, ...] = ()
 
     def see_thru(self, client: Ipv4) -> SeeThruGrant | None:
         """Return the see-thru grant of a client, whatever its date: the one of its groups or everybody's, if later."""
@@ -35,13 +37,22 @@ class Standing:
             return None
         return known.see_thru if self.grant is None else later(known.see_thru, self.grant)
 
-    def lets_through(self, client: Ipv4, reason: Reason) -> bool:
-        """Tell whether see-thru lets pass what policy denies for this reason."""
+    def lets_through(self, client: Ipv4, server: Ipv4, reason: Reason) -> bool:
+        """Tell whether see-thru lets pass what policy denies for this reason; private networks never."""
         grant = self.see_thru(client)
-        return grant is not None and grant.active(self.today) and reason not in NEVER_SEEN_THRU
+        if grant is None or not grant.active(self.today):
+            return False
+        return reason not in NEVER_SEEN_THRU and not is_private(server)
 
     def event(
-        self, side: str, key: FlowKey, decision: Decision, *, protocol: str = "unknown", version: str = ""
+        self,
+        side: str,
+        key: FlowKey,
+        decision: Decision,
+        *,
+        protocol: str = "unknown",
+        version: str = "",
+        is_post_quantum: bool | None = None,
     ) -> Emit:
         """Return the command that logs a decision about one side of a flow."""
         client, client_port, server, server_port = key
@@ -58,5 +69,6 @@ class Standing:
                 instance=self.instance,
                 see_thru=self.see_thru(client),
                 today=self.today,
+                is_post_quantum=is_post_quantum,
             )
         )

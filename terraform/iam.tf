@@ -15,10 +15,16 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "role" {
-  # "*" where it stands: EC2's Describe actions and Session Manager's know no resources
+  # "*" where it stands: EC2's Describe actions and Session Manager's know no resources; a prefix list may be AWS's or of
+  # another account, and which one a rule leads to is known to its author alone
   statement {
-    sid       = "ReadPolicy"
-    actions   = ["ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"]
+    sid = "ReadPolicy"
+    actions = [
+      "ec2:DescribeManagedPrefixLists",
+      "ec2:DescribeNetworkInterfaces",
+      "ec2:DescribeSecurityGroups",
+      "ec2:GetManagedPrefixListEntries",
+    ]
     resources = ["*"]
 
     condition {

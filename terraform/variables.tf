@@ -195,9 +195,14 @@ variable "preferences" {
     hellos only. `wildcard_exposure`: which patterns count: `none`, those without an asterisk (`prohibit_asterisk`), those
     whose asterisk matches no name that anybody could register, by the Public Suffix List (`prohibit_public_suffix`), or
     all (`nuclear`).
+    `x509_crls`: `allow` lets every known client fetch revocation lists of public CAs over plaintext HTTP,
+    port 80, where its Security Groups let that port out; `ignore` does not.
     `clients`: networks that count as the VPC's own, such as one that it was given after its appliances had started,
     which know the others from their launch. Only network interfaces of this VPC are ever allowed anything: what comes
     from elsewhere, as from a peered VPC, is refused even if it stands here, and logged as `client_unknown`.
+    `private_destinations`: private networks that annotated rules may reach, such as a peered VPC's or those at home; what
+    the VPC itself has of them stays closed. `grace`: seconds an address of a name is believed beyond its TTL (3600).
+    `policy_poll_interval`, `preferences_interval`: seconds between two readings of AWS (10) and of this (60).
   EOT
   type = object({
     flow_log_verbosity = optional(string, "full")
@@ -205,6 +210,12 @@ variable "preferences" {
     ech                = optional(string, "deny")
     clients            = optional(list(string), [])
     syn_gate           = optional(string, "off")
+    x509_crls          = optional(string, "ignore")
+
+    private_destinations = optional(list(string), [])
+    grace                = optional(number)
+    policy_poll_interval = optional(number)
+    preferences_interval = optional(number)
     wildcard_exposure  = optional(string, "prohibit_public_suffix")
   })
   nullable = false
@@ -236,6 +247,11 @@ variable "preferences" {
   }
 
   validation {
+    condition     = contains(["ignore", "allow"], var.preferences.x509_crls)
+    error_message = "preferences.x509_crls is ignore or allow."
+  }
+
+  validation {
     condition     = alltrue([for network in var.preferences.clients : try(can(cidrnetmask(network)) && cidrsubnet(network, 0, 0) == network, false)])
     error_message = "preferences.clients are IPv4 networks by their first address and length, such as 10.9.0.0/16."
   }
@@ -243,6 +259,31 @@ variable "preferences" {
   validation {
     condition     = alltrue([for network in var.preferences.clients : try(tonumber(split("/", network)[1]) >= 8, true)])
     error_message = "A network of preferences.clients is wider than /8: it would hold Internet addresses, which are destinations. Name the networks of the clients."
+  }
+
+  validation {
+    condition     = alltrue([for network in var.preferences.private_destinations : try(can(cidrnetmask(network)) && cidrsubnet(network, 0, 0) == network, false)])
+    error_message = "preferences.private_destinations are IPv4 networks by their first address and length, such as 10.50.0.0/16."
+  }
+
+  validation {
+    condition = alltrue([
+      for network in var.preferences.private_destinations : can(regex(
+        "^(10[.].*/([89]|[12][0-9]|3[0-2])|100[.](6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])[.].*/([12][0-9]|3[0-2])|172[.](1[6-9]|2[0-9]|3[01])[.].*/(1[2-9]|2[0-9]|3[0-2])|192[.]168[.].*/(1[6-9]|2[0-9]|3[0-2]))$",
+        network
+      ))
+    ])
+    error_message = "preferences.private_destinations lie in 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12 or 192.168.0.0/16; link-local networks, where metadata services are, are never opened."
+  }
+
+  validation {
+    condition     = var.preferences.grace == null || try(var.preferences.grace >= 0 && var.preferences.grace <= 604800, false)
+    error_message = "preferences.grace is a number of seconds, 0 to 604800, or null."
+  }
+
+  validation {
+    condition     = alltrue([for seconds in [var.preferences.policy_poll_interval, var.preferences.preferences_interval] : seconds == null || try(seconds >= 1 && seconds <= 600, false)])
+    error_message = "preferences.policy_poll_interval and preferences.preferences_interval are numbers of seconds, 1 to 600, or null."
   }
 
   validation {

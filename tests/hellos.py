@@ -59,7 +59,7 @@ __all__ = [  # what is used from here under this module's name
 
 NAME = "api.example.com"
 DRAFT_28 = 0x7F1C
-ESNI = 0xFFCE  # the extension of the drafts before ECH
+ECH, ESNI = 0xFE0D, 0xFFCE  # types of extension: RFC 9849, and the drafts before it
 CHANGE_CIPHER_SPEC_RECORD = b"\x14\x03\x03\x00\x01\x01"
 
 # ---- blocks ----

@@ -14,7 +14,11 @@ def build() -> Path | None:
     return Path(folder).resolve() if folder else None
 
 
-def environment() -> dict[str, str]:
-    """Return the variables by which a Python started for the program finds the right one, whatever its folder."""
-    folder = build()
+def environment(folder: Path | None = None) -> dict[str, str]:
+    """Return the variables by which a Python started for the program finds the right one, whatever its folder.
+
+    Args:
+        folder: another installed package than that of ENGINE_BUILD.
+    """
+    folder = folder or build()
     return {} if folder is None else {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}

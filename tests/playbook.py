@@ -58,7 +58,9 @@ class Log(NamedTuple):
     code: str
 
 
-def client_event(decision: Decision, *, see_thru: SeeThruGrant | None = None) -> Event:
+def client_event(
+    decision: Decision, *, see_thru: SeeThruGrant | None = None, is_post_quantum: bool | None = None
+) -> Event:
     """Return the whole event of a decision about CLIENT's hello to SERVER, as of TODAY."""
     return flow_event(
         side="client",
@@ -72,6 +74,7 @@ def client_event(decision: Decision, *, see_thru: SeeThruGrant | None = None) ->
         instance="i-1",
         see_thru=see_thru,
         today=TODAY,
+        is_post_quantum=is_post_quantum,
     )
 
 

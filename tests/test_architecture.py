@@ -31,6 +31,7 @@ ENGINE_PARTS = {
     "limits",
     "oddity",
     "origin",
+    "plaintext",
     "recall",
     "revocation",
     "standing",
@@ -39,8 +40,23 @@ ENGINE_PARTS = {
 }
 # Of `replay`.
 REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
-# Of `check` and `explain`.
-ADVICE_PARTS = {"account", "explanation", "lint", "near_miss", "preferred", "question", "report"}
+# Of `check`, `explain` and `suggest`.
+ADVICE_PARTS = {
+    "account",
+    "explanation",
+    "lint",
+    "near_miss",
+    "offer",
+    "packing",
+    "period",
+    "preferred",
+    "question",
+    "report",
+    "sighting",
+    "suggestion",
+    "suspicion",
+    "usage",
+}
 APP_PARTS = {
     "about",
     "chronicle",
@@ -48,8 +64,10 @@ APP_PARTS = {
     "crew",
     "dataplane",
     "membership",
+    "pace",
     "preference_reader",
     "proving",
+    "rest",
     "vitals",
 }
 MAY_IMPORT = {
@@ -65,6 +83,7 @@ MAY_IMPORT = {
     "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
     "settings": set(),
+    "arguments": set(),
     "manual": set(),
     "selftest": {"selftest", "policy"},
     "aws": set(),  # how every edge to AWS asks
@@ -89,20 +108,26 @@ MAY_IMPORT = {
     "replay": {"edge", "policy"} | REPLAY_PARTS,
     # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
     "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
+    "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
+    "page": {"policy"} | ADVICE_PARTS,
+    "survey": {"edge", "order", "page", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
     "cli": {
         "about",
         "app",
+        "arguments",
         "directory",
         "edge",
         "enclosed",
         "manual",
+        "order",
         "policy",
         "probing",
         "replay",
         "selftest",
         "settings",
         "sources",
+        "survey",
         "trial",
         "worker",
     }
@@ -115,7 +140,7 @@ PURE = (
     | ENGINE_PARTS
     | ADVICE_PARTS
     | REPLAY_PARTS
-    | {"engine", "manual", "messages", "metrics", "policy", "selftest", "settings", "wire"}
+    | {"engine", "manual", "messages", "metrics", "pace", "policy", "selftest", "settings", "wire"}
 )
 
 # Modules that read the clock, roll dice, or touch anything outside the process.

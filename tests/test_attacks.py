@@ -23,11 +23,16 @@ ORDINARY = {
     Reason.DESTINATION_NOT_IN_RULE,
     Reason.SERVER_REFUSED,
     Reason.SERVER_TIMEOUT,
+    Reason.SERVER_NOT_HTTP,
+    Reason.CRL_TOO_LONG,
     Reason.IPV6,
     Reason.MALFORMED_PACKET,
     Reason.INTERNAL_ERROR,
 }
-ALLOWING = {Reason.NAME_LISTED, Reason.PATTERN_LISTED, Reason.ADDRESS_LISTED, Reason.SERVER_AGREED, Reason.SEE_THRU}
+ALLOWING = {
+    *(Reason.NAME_LISTED, Reason.PATTERN_LISTED, Reason.ADDRESS_LISTED, Reason.CRL_LISTED),
+    *(Reason.SERVER_AGREED, Reason.SEE_THRU),
+}
 
 
 @pytest.fixture(scope="module")

@@ -69,14 +69,15 @@ def test_the_table_has_a_line_for_each_system_and_each_target() -> None:
 
     assert lines[1].split() == ["nat", "10,000", "1.00", "100", "200", "800", "0.0", "0"]
     assert lines[2].split() == ["discriminat", "5,000", "0.50", "100", "200", "800", "9.5", "100"]
-    assert {line.split()[0]: " ".join(line.split()[1:]) for line in lines[5:10]} == {
+    assert {line.split()[0]: " ".join(line.split()[1:]) for line in lines[5:11]} == {
         "conn_rate_vs_nat": "0.50 0.60 MISSED",
         "conn_rate_vs_haproxy": "- 1.30 not measured",
+        "conn_rate_vs_before": "- 0.90 not measured",
         "bulk_vs_nat": "- 0.95 not measured",
         "names_100k_vs_10": "- 0.90 not measured",
         "clients_10k_vs_10": "- 0.90 not measured",
     }
-    assert lines[10] == "FAULT: haproxy is not installed"
+    assert lines[11] == "FAULT: haproxy is not installed"
     assert lines[-1] == "Other programs disturbed 1 of 2 measurements."
 
 

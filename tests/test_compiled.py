@@ -18,7 +18,7 @@ from tests import installed
 ROOT = Path(__file__).parents[1]
 # Of the modules that setup.py compiles, and of `replay`: they touch nothing but the core.
 CORE = (
-    *("address", "client_hello", "decision", "engine", "event", "flow", "fqdn", "gate", "holding", "http"),
+    *("address", "client_hello", "crls", "decision", "engine", "event", "flow", "fqdn", "gate", "holding", "http"),
     *(
         "inspection",
         "ip",

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from appliance.selftest.judging import Outcome, Result
 from appliance.selftest.rows import ROWS
 from image.promises import PROMISES
 from tests.readme import GENERATED, OVERVIEW, SCHEMA, fill, render_schema
+from tests.sightings import line
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -32,7 +33,7 @@ DOCUMENTS = [
 ONE_PAGE = 90  # lines
 
 TARGETS = set(re.findall(r"^([a-z-]+):.* ## ", MAKEFILE, re.MULTILINE))
-VERBS = {"check", "explain", "prepare", "prove", "replay", "run", "selftest", "version"}
+VERBS = {"check", "explain", "prepare", "prove", "replay", "run", "selftest", "suggest", "version"}
 
 
 def discriminat(*arguments: str, status: int = 0) -> str:
@@ -196,6 +197,24 @@ def test_readme_shows_lines_of_the_selftest() -> None:
     assert len(lines) == 4
     assert [line for line in lines if not any(real and line.startswith(real) for real in printed)] == []
     assert sample[2] == f"passed: {len(ROWS) - 7} stopped, 6 allowed, 1 not tried\n"
+
+
+@pytest.mark.subprocesses
+def test_suggest_prints_what_readme_shows(tmp_path: Path) -> None:
+    """The sample output of `discriminat suggest` is its output."""
+    lines = [
+        line("api.example.com", at=datetime(2027, 1, 5, 9, 12, tzinfo=UTC)),
+        line("api.example.com", at=datetime(2027, 1, 5, 11, 40, tzinfo=UTC)),
+        line("files.example.com", 8443, at=datetime(2027, 1, 5, 9, 13, tzinfo=UTC)),
+        line("", 22, protocol="ssh", version="2.0", at=datetime(2027, 1, 5, 9, 14, tzinfo=UTC)),
+    ]
+    saved = tmp_path / "flow.jsonl"
+    saved.write_text("\n".join(lines))
+
+    shown = re.search(r"\$ discriminat suggest flow.jsonl\n(.*?)```", README, re.DOTALL)
+
+    assert shown is not None
+    assert discriminat("suggest", str(saved)) == shown[1]
 
 
 def test_readme_is_read_because_it_is_short() -> None:

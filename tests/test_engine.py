@@ -52,6 +52,7 @@ from tests.playbook import (
 
 OTHER_HELLO = hellos.client_stream(hellos.client_hello("other.example.com"))
 SECOND_HELLO = hellos.CHANGE_CIPHER_SPEC_RECORD + HELLO
+STATUS = b"HTTP/1.1 404 Not Found\r\n"
 EARLY_DATA = hellos.record(bytes(100), kind=23)
 OLD_REPLY = hellos.server_stream(hellos.server_hello(None, legacy_version=hellos.TLS_1_1, group=None))
 WARNING = hellos.alert(1, 112)
@@ -619,6 +620,50 @@ def test_after_a_request_to_retry_only_the_second_hello_may_follow(what: str, re
     assert play.server(reply, len(RETRY))[0] == refused("server", "server_malformed")
 
 
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (hellos.server_hello(group=4588), True),
+        (hellos.server_hello(group=512), True),
+        (hellos.server_hello(group=25497), True),
+        (hellos.server_hello(), False),
+        (hellos.server_hello(group=None), False),  # a pre-shared key alone
+        (hellos.server_hello(None, group=None), False),  # TLS 1.2
+        (hellos.server_hello(None, legacy_version=hellos.TLS_1_1, group=None), False),  # refused
+    ],
+)
+def test_the_servers_event_says_whether_keys_are_post_quantum(reply: bytes, expected: bool) -> None:
+    """Of the reply that was read; the client's event only knows what was offered."""
+    play = Play()
+    play.client(HELLO)
+    play.server(hellos.server_stream(reply))
+    assert [event.get("pqc") for event in play.events] == [None, expected]
+
+
+@pytest.mark.parametrize(("asked", "chosen", "expected"), [(4588, 4588, True), (29, 29, False), (4588, 29, False)])
+def test_after_a_request_to_retry_the_reply_says_it(asked: int, chosen: int, expected: bool) -> None:
+    """What a HelloRetryRequest asks for is not agreed yet."""
+    play = Play()
+    retry = hellos.server_stream(hellos.hello_retry_request(asked))
+    play.client(HELLO)
+    play.server(retry)
+    play.client(SECOND_HELLO, len(HELLO), received=len(retry))
+    reply = hellos.server_stream(hellos.server_hello(group=chosen))
+    play.server(reply, len(retry), received=len(HELLO + SECOND_HELLO))
+    assert [event.get("pqc") for event in play.events] == [None, expected]
+
+
+def test_without_a_serverhello_nothing_is_said_of_keys() -> None:
+    """Neither an alert, nor silence, nor octets that are not TLS agree on any."""
+    for reply in (hellos.alert(2, 40), b"220 mail.example.com ESMTP\r\n", b""):
+        play = Play()
+        play.client(HELLO)
+        play.server(reply)
+        play.wait(61)
+        assert play.events[-1]["cat"] == "server"
+        assert "pqc" not in play.events[-1]
+
+
 # ---- replies that are refused ----
 
 REFUSED_REPLIES = [
@@ -978,8 +1023,64 @@ def test_see_thru_ends_by_itself() -> None:
 def test_see_thru_covers_ports_that_are_not_listed() -> None:
     """Plaintext HTTP on port 80 as well, with its request in the log."""
     play = Play(client=SEEING, port=80)
-    assert play.client(REQUEST) == [refused("client", "port_not_listed"), *verdict("allow", 1)]
+    assert play.client(REQUEST) == [refused("client", "port_not_listed"), *verdict("pass", 1)]
     assert play.events[0]["http_path"] == "/secret"
+    assert play.server(STATUS, received=len(REQUEST)) == [refused("server", "port_not_listed"), *verdict("allow", 2)]
+    assert (play.events[1]["http_code"], play.events[1]["see_thru_exerted"]) == (404, True)
+    assert play.wait(2) == []
+    assert play.is_empty
+
+
+def test_a_status_in_pieces_is_waited_for() -> None:
+    """What came before it has passed by then; the client goes on meanwhile, and says what it likes."""
+    play = Play(client=SEEING, port=80)
+    assert play.client(REQUEST[:9]) == []
+    assert play.client(REQUEST[9:], 9)[1:] == verdict("pass", 1, 2)
+    assert play.client(b"body", len(REQUEST)) == verdict("pass", 3)
+    assert play.server(STATUS[:5], received=len(REQUEST)) == verdict("pass", 4)
+    assert play.server(STATUS[5:], 5)[1:] == verdict("allow", 5)
+    assert [event.get("http_code") for event in play.events] == [None, 404]
+
+
+@pytest.mark.parametrize("reply", [b"SSH-2.0-x\r\n-----", b"<html>nothing before it", b"HTTP/1.1 999 what"])
+def test_a_reply_without_a_status_opens_too(reply: bytes) -> None:
+    """See-thru must not break what nobody has heard of."""
+    play = Play(client=SEEING, port=80)
+    play.client(REQUEST)
+    assert play.server(reply, received=len(REQUEST)) == verdict("allow", 2)
+    assert len(play.events) == 1
+
+
+def test_a_request_that_is_long_is_not_held_up() -> None:
+    """Past what is kept of a stream nothing more is waited for; nor for a server that thinks for long."""
+    play = Play(client=SEEING, port=80, limits=Limits(stream_octets=1000))
+    play.client(REQUEST)
+    assert play.client(bytes(900), len(REQUEST)) == verdict("pass", 2)
+    assert play.client(bytes(900), 900 + len(REQUEST)) == verdict("allow", 3)
+    play = Play(client=SEEING, port=80)
+    play.client(REQUEST)
+    assert play.wait(61) == []
+    assert play.is_empty
+    assert play.server(STATUS, received=len(REQUEST))[-1:] == verdict("allow", 2)
+
+
+def test_see_thru_that_ends_before_the_reply_ends_the_request() -> None:
+    """The day is looked at when the flow would open."""
+    play = Play(client=SEEING, port=80)
+    play.client(REQUEST)
+    play.today = datetime.date(2027, 2, 1)
+    play.wait(1)
+    assert play.server(STATUS, received=len(REQUEST))[0] == refused("server", "port_not_listed")
+    assert play.server(STATUS, received=len(REQUEST)) == verdict("drop", 3)
+
+
+def test_a_request_that_is_not_finished_is_logged_as_far_as_it_goes() -> None:
+    """A client that dribbles it says no less of itself."""
+    play = Play()
+    play.client(REQUEST[:-2])
+    assert play.wait(11)[0] == refused("client", "http_plaintext")
+    event = play.events[0]
+    assert (event["dhost"], event["http_path"], event["http_user_agent"]) == ("www.example.com", "/secret", "curl/8")
 
 
 EVERYBODY = Preferences(see_thru=datetime.date(2027, 1, 20))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from appliance.event import CONFIG_FIELDS, FLOW_FIELDS, add_request, change_event, config_event
+from appliance.event import CONFIG_FIELDS, FLOW_FIELDS, add_request, add_status, change_event, config_event
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Change, SeeThruGrant
 from appliance.reason import REASON_TEXT, Reason
@@ -62,8 +62,9 @@ def test_see_thru(until: datetime.date, decision: Decision, exerted: bool, days:
 
 def test_flow_fields_are_the_listed_ones_in_their_order() -> None:
     """Saved queries depend on them."""
-    whole = client_event(ALLOWED, see_thru=SeeThruGrant(TODAY, "sg-9"))
+    whole = client_event(ALLOWED, see_thru=SeeThruGrant(TODAY, "sg-9"), is_post_quantum=True)
     add_request(whole, "GET", "/", "curl/8")
+    add_status(whole, 200)
     assert tuple(whole) == FLOW_FIELDS
 
 

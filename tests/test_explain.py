@@ -13,7 +13,7 @@ from appliance.errors import InvalidAddress, InvalidName, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.policy.addresses import Answer
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
-from appliance.policy.preferences import DEFAULTS
+from appliance.policy.preferences import DEFAULTS, write_preferences
 from appliance.preferred import Preferred
 from appliance.question import Question
 
@@ -461,10 +461,9 @@ refused by the rules, but see-thru lets it pass: 10.0.1.10 to other.example.org 
             in sg-web (web)
   see-thru  until 2027-01-06, 1 day remaining, for every known client, by the preferences (%default)
   preferred by P
-            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", \
-wildcard_exposure: "prohibit_public_suffix"
+            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", private_destinations: [], grace: null, policy_poll_interval: null, preferences_interval: null
   note      the flow log says nothing of it: flow_log_verbosity is "none"
-""",
+""",  # noqa: E501 -- as it is printed
     ),
 ]
 
@@ -522,14 +521,7 @@ def test_document_speaks_the_log_s_language() -> None:
         "dns_error": "",
         "dns_addresses": [],
         "aws_lets_out": True,
-        "preferences": {
-            "flow_log_verbosity": "full",
-            "see_thru": None,
-            "ech": "deny",
-            "clients": [],
-            "syn_gate": "off",
-            "wildcard_exposure": "prohibit_public_suffix",
-        },
+        "preferences": write_preferences(DEFAULTS),
         "preferences_source": "",
         "flow_logged": True,
         "notes": [],

@@ -10,8 +10,13 @@ REQUESTS = [
     # stream                                                           method     path     host           user agent
     (
         b"GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nUser-Agent: curl/8.5.0\r\n\r\n",
-        ("GET", "/a?b=c", "example.com", "curl/8.5.0"),
+        ("GET", "/a", "example.com", "curl/8.5.0"),
     ),
+    (b"GET /reset?token=secret HTTP/1.1\r\n\r\n", ("GET", "/reset", "", "")),
+    (b"GET /a#token=secret HTTP/1.1\r\n\r\n", ("GET", "/a", "", "")),
+    (b"GET http://me:secret@example.com/@me?x HTTP/1.1\r\n\r\n", ("GET", "http://example.com/@me", "", "")),
+    (b"CONNECT me:secret@example.com:443 HTTP/1.1\r\n\r\n", ("CONNECT", "example.com:443", "", "")),
+    (b"GET /people/@me HTTP/1.1\r\n\r\n", ("GET", "/people/@me", "", "")),
     (b"GET / HTTP/1.0\r\n\r\n", ("GET", "/", "", "")),
     (b"POST /x HTTP/1.1\nhost:example.com:8080\n\n", ("POST", "/x", "example.com:8080", "")),
     (
@@ -43,6 +48,20 @@ def test_request_is_read_however_it_arrives(stream: bytes, expected: tuple[str, 
         assert parse_request(stream[:cut]) is None
     assert parse_request(stream) == HttpRequest(*expected)
     assert parse_request(stream + b"body") == HttpRequest(*expected)
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"GET ", ("GET", "", "", "")),
+        (b"GET /a", ("GET", "/a", "", "")),
+        (b"POST /a?b HTTP/1.1\r\nHost: example.com\r\nUser-Ag", ("POST", "/a", "example.com", "")),
+    ],
+)
+def test_request_that_ends_early_is_taken_as_it_stands(stream: bytes, expected: tuple[str, str, str, str]) -> None:
+    """Where nothing more will come, what has come is for the log."""
+    assert parse_request(stream) is None
+    assert parse_request(stream, is_whole=True) == HttpRequest(*expected)
 
 
 def test_endless_request_is_taken_as_it_stands() -> None:

@@ -129,7 +129,7 @@ def test_refused_second_hello() -> None:
 
 
 SERVERS = [
-    ("tls", REPLY, Greeting("TLS 1.3", len(REPLY))),
+    ("tls", REPLY, Greeting("TLS 1.3", len(REPLY), is_post_quantum=False)),
     ("tls", RETRY, Greeting("TLS 1.3", len(RETRY), is_retry=True)),
     ("tls", hellos.alert(1, 112), Greeting(end=7, is_final=False)),
     ("tls", hellos.alert(2, 112), Greeting(end=7, refusal=Reason.SERVER_REFUSED, detail="unrecognized_name")),

@@ -8,6 +8,7 @@ import pytest
 
 from appliance.address import Ipv4, Network, parse_ipv4
 from appliance.policy.annotation import Protocol
+from appliance.policy.destination import Destination
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import (
@@ -114,7 +115,7 @@ def test_a_cidr_from_zero_means_anywhere(destination: str, network: str | None) 
     """A rule keeps its destination, unless the network address is 0.0.0.0, whatever the mask."""
     (compiled,) = compile_rules(tcp("discriminat:tls:a.com", destination=destination)).rules
 
-    assert (Network.parse(network) if network else None) == compiled.destination
+    assert (Destination((Network.parse(network),)) if network else None) == compiled.destination
 
 
 # ---- rejections ----
@@ -134,7 +135,11 @@ REJECTED = [
         "IPv6 destination ::/0 is not supported yet",
         "IPv4",
     ),
-    (EgressRule("tcp", 443, 443, "pl-1", "discriminat:tls:a.com"), "prefix list pl-1 is not supported yet", "IPv4"),
+    (
+        EgressRule("tcp", 443, 443, "pl-1", "discriminat:tls:a.com"),
+        "what prefix list pl-1 holds is not known",
+        "--prefix-list",
+    ),
     (EgressRule("tcp", 443, 443, "sg-2", "discriminat:tls:a.com"), "Security Group sg-2 is not", "inside the VPC"),
     (EgressRule("tcp", 443, 443, "10.0.0.0", "discriminat:tls:a.com"), "'10.0.0.0' is not an IPv4 network", "CIDR"),
     (EgressRule("tcp", 443, 443, "0.0.0.0/0", "discriminat:tsl:a.com"), "'tsl' is unknown", "discriminat:tls:a.com"),

@@ -13,6 +13,7 @@ from appliance.policy.preferences import (
     DEFAULTS,
     PROBLEMS_MAX,
     TEXT_MAX,
+    Crls,
     Ech,
     Gating,
     Preferences,
@@ -24,7 +25,18 @@ from appliance.policy.preferences import (
 
 DAY = date(2027, 1, 31)
 NETWORK = Network.parse("10.1.0.0/16")
-SET = Preferences(Verbosity.NONE, DAY, Ech.ALLOW, (NETWORK,))  # nothing as it is by default
+SET = Preferences(  # but for the last two, nothing is as it is by default
+    flow_log_verbosity=Verbosity.NONE,
+    see_thru=DAY,
+    ech=Ech.ALLOW,
+    clients=(NETWORK,),
+    private_destinations=(NETWORK,),
+    grace=60.0,
+    policy_poll_interval=2.5,
+    preferences_interval=1.0,
+    syn_gate=Gating.OFF,
+    x509_crls=Crls.IGNORE,
+)
 
 
 def document(**values: object) -> str:
@@ -50,6 +62,8 @@ TAKEN = [
     ({"wildcard_exposure": "none"},                      Preferences(wildcard_exposure=Exposure.NONE)),
     ({"wildcard_exposure": "nuclear"},                   Preferences(wildcard_exposure=Exposure.NUCLEAR)),
     ({"syn_gate": "on"},                                 Preferences(syn_gate=Gating.ON)),
+    ({"x509_crls": "ignore"},                            DEFAULTS),
+    ({"x509_crls": "allow"},                             Preferences(x509_crls=Crls.ALLOW)),
     ({"clients": []},                                    DEFAULTS),
     ({"clients": ["10.1.2.3/16", "10.1.0.0/16"]},        Preferences(clients=(NETWORK,))),
     ({"clients": ["10.0.0.0/8", "10.0.0.1/32"]},
@@ -84,6 +98,7 @@ BAD = [
     ("ech",                 True,                    'true is not a choice, and "allow" stays in force'),
     ("wildcard_exposure",   "*",                     'and "prohibit_public_suffix" stays in force'),
     ("syn_gate",            True,                    'true is not a choice, and "off" stays in force'),
+    ("x509_crls",           "permit",                '"permit" is not a choice, and "ignore" stays in force'),
     ("ech",                 "",                      'write "deny" or "allow"'),
     ("clients",             "10.1.0.0/16",           f'is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
     ("clients",             None,                    f'null is not a list, and ["10.1.0.0/16"] stays in force; {LIST}'),
@@ -92,6 +107,17 @@ BAD = [
     ("clients",             ["10.1.0.10"],           "write an address and a prefix length"),
     ("clients",             ["2001:db8::/32"],       "'2001:db8::/32'"),
     ("clients",             ["0.0.0.0/0"],           "wider than /8: '0.0.0.0/0'"),
+    ("private_destinations", ["169.254.0.0/16"],     "has a network that is not private: 169.254.0.0/16"),
+    ("private_destinations", ["127.0.0.0/8"],        "has a network that is not private: 127.0.0.0/8"),
+    ("private_destinations", ["203.0.113.0/24"],     "write networks in 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12"),
+    ("private_destinations", ["172.16.0.0/11"],      "has a network that is not private: 172.0.0.0/11"),
+    ("grace",               "1h",                    '"1h" is not a number, and 60 stays in force'),
+    ("grace",               True,                    "is not a number"),
+    ("grace",               -1,                      "write a number of seconds, 0 to 604800, or null"),
+    ("grace",               604801,                  "is out of bounds"),
+    ("policy_poll_interval", 0,                      "write a number of seconds, 1 to 600, or null"),
+    ("policy_poll_interval", float("nan"),           "is out of bounds"),
+    ("preferences_interval", 601,                    "is out of bounds, and 1 stays in force"),
 ]  # fmt: skip
 
 
@@ -172,7 +198,7 @@ def test_unknown_keys_are_warned_about() -> None:
             "error",
             "ignored",
             reason="preferences: 'frobnicate' is unknown, and ignored; "
-            "the known keys are flow_log_verbosity, see_thru, ech, clients, syn_gate, wildcard_exposure",
+            f"the known keys are {', '.join(Preferences.__slots__)}",
         ),
     ]
 
@@ -198,6 +224,10 @@ def test_what_changed() -> None:
         Change("preferences", "accepted", reason='see_thru: "2027-01-31", was null'),
         Change("preferences", "accepted", reason='ech: "allow", was "deny"'),
         Change("preferences", "accepted", reason='clients: ["10.1.0.0/16"], was []'),
+        Change("preferences", "accepted", reason='private_destinations: ["10.1.0.0/16"], was []'),
+        Change("preferences", "accepted", reason="grace: 60, was null"),
+        Change("preferences", "accepted", reason="policy_poll_interval: 2.5, was null"),
+        Change("preferences", "accepted", reason="preferences_interval: 1, was null"),
         Change("see-thru", "accepted", gid="%default", reason="until 2027-01-31"),
     ]
     assert list(diff_preferences(Preferences(see_thru=DAY), until))[1:] == [
@@ -210,7 +240,9 @@ def test_all_in_one_line() -> None:
     """In the words of the document."""
     assert state_preferences(SET) == (
         'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off", '
-        'wildcard_exposure: "prohibit_public_suffix"'
+        'wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", '
+        'private_destinations: ["10.1.0.0/16"], grace: 60, '
+        "policy_poll_interval: 2.5, preferences_interval: 1"
     )
 
 

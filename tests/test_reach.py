@@ -55,7 +55,7 @@ def test_reach_is_the_union(
     destinations: tuple[str, ...], networks: list[str], everywhere: bool, includes: bool | None
 ) -> None:
     """Rules add up; nested ones count once, and what is not IPv4 counts for nothing."""
-    reach = reach_of([rule(destination) for destination in destinations], 443)
+    reach = reach_of([rule(destination) for destination in destinations], 443, {})
 
     assert [str(network) for network in reach.networks] == networks
     assert reach.is_everywhere is everywhere

@@ -22,6 +22,7 @@ import botocore.session
 from appliance.address import Ipv4, Network, format_ipv4, parse_ipv4
 from appliance.aws import asking, client_config
 from appliance.errors import AwsError, InvalidAddress
+from appliance.policy.destination import PrefixList
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 
 PAGE: Final = 1000  # items: the most EC2 returns at once
@@ -61,6 +62,16 @@ class Ec2(Protocol):
         """Return the paginator of an operation."""
 
 
+class ListReader(Protocol):
+    """What reads the prefix lists of groups; a list that it leaves out grants nothing."""
+
+    def follow(self, groups: Iterable[SecurityGroup]) -> tuple[PrefixList, ...]:
+        """Return the lists of all groups there are, as they are now."""
+
+    def of(self, groups: Iterable[SecurityGroup]) -> tuple[PrefixList, ...]:
+        """Return the lists of some groups, as they were read last."""
+
+
 def connect(region: str, endpoint: str | None = None) -> Any:
     """Return a boto3 EC2 client with timeouts and adaptive retries; its descriptions hold WANTED members only.
 
@@ -83,15 +94,20 @@ def connect(region: str, endpoint: str | None = None) -> Any:
 class Discovery:
     """Reads one VPC. Every method asks AWS, blocks until it has answered, and may be called from any thread."""
 
-    def __init__(self, client: Ec2, vpc_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: Ec2, vpc_id: str, lists: ListReader | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client = client
         self._vpc = {"Name": "vpc-id", "Values": [vpc_id]}
         self._clock = clock
         self._prefixed: tuple[NetworkInterface, ...] = ()  # interfaces with prefixes, as of the last full reading
         self._read: float | None = None  # when that was
+        self._lists = lists
 
     def inventory(self) -> Inventory:
-        """Return all interfaces of the VPC, and its groups with every other group that an interface wears.
+        """Return all interfaces of the VPC, its groups with every other group that an interface wears, and their lists.
+
+        A prefix list that cannot be read holds nothing else up: it says itself what the trouble is.
 
         Raises:
             AwsError: AWS could not be asked, in whole or in part. The caller keeps what it had.
@@ -100,7 +116,8 @@ class Discovery:
         groups = self._describe_groups([self._vpc])
         # A group of another VPC may be associated with this one, and is not found by its filter.
         foreign = {group for interface in interfaces for group in interface.groups} - {group.id for group in groups}
-        return Inventory(groups + self._groups_by_id(foreign), interfaces)
+        groups += self._groups_by_id(foreign)
+        return Inventory(groups, interfaces, self._lists.follow(groups) if self._lists else ())
 
     def interface_of(self, address: Ipv4) -> Inventory | None:
         """Return the interface that holds an address, with its groups; None if AWS says that none does.
@@ -121,7 +138,8 @@ class Discovery:
                 found = self._prefix_holders(address)
         if not found:
             return None
-        return Inventory(self._groups_by_id({group for interface in found for group in interface.groups}), found)
+        groups = self._groups_by_id({group for interface in found for group in interface.groups})
+        return Inventory(groups, found, self._lists.of(groups) if self._lists else ())
 
     def _prefix_holders(self, address: Ipv4) -> tuple[NetworkInterface, ...]:
         return tuple(

@@ -151,6 +151,7 @@ class Netfilter:
         self._annotated: frozenset[tuple[Ipv4, int]] = frozenset()
         self._gated: frozenset[tuple[Ipv4, int]] = frozenset()
         self._see_thru: frozenset[Ipv4] = frozenset()
+        self._private: tuple[Network, ...] = ()
 
     def has_nft_queue(self) -> bool:
         """Tell whether the kernel has the nft `queue` statement, by loading a table that uses it."""
@@ -179,6 +180,7 @@ class Netfilter:
         _check(["nft", "-f", "-"], render_ruleset(config))
         self._clients = config.clients
         self._annotated, self._gated, self._see_thru = frozenset(), frozenset(), frozenset()
+        self._private = config.private
         if config.nft_queue:
             return
         _check(["iptables-restore", "--noflush"], render_iptables(config))
@@ -190,6 +192,7 @@ class Netfilter:
         annotated: Iterable[tuple[Ipv4, int]],
         see_thru: Iterable[Ipv4],
         clients: tuple[Network, ...],
+        private: tuple[Network, ...] | None = None,
         *,
         syn_gate: bool = False,
     ) -> None:
@@ -199,6 +202,7 @@ class Netfilter:
             annotated: (client, port) for which some annotation exists.
             see_thru: clients with a see-thru grant in force today.
             clients: whose packets are filtered, and hidden behind our address.
+            private: destinations never forwarded to; None for those there are.
             syn_gate: whether the engine sees every SYN, rather than the hello alone.
 
         Raises:
@@ -217,10 +221,14 @@ class Netfilter:
         ]
         if clients != self._clients:  # whole, for the kernel has merged networks that touch
             commands += [f"flush set inet {TABLE} clients\n", *_set_commands("add", "clients", map(str, clients))]
+        private = self._private if private is None else private
+        if private != self._private:
+            commands += [f"flush set inet {TABLE} private\n", *_set_commands("add", "private", map(str, private))]
         if commands:
             _check(["nft", "-f", "-"], "".join(commands))
         self._clients = clients
         self._annotated, self._gated, self._see_thru = new_annotated, new_gated, new_see_thru
+        self._private = private
 
     def counters(self) -> dict[str, int]:
         """Return the packets counted by each named counter of our table."""

@@ -2,13 +2,14 @@
 
 Answers accumulate. A CDN that shows eight of its hundred addresses at a time would otherwise be refused
 most of the time (evasions D1, D3), so an address is held for its TTL and a grace period after the last answer
-that had it. A failed look-up takes nothing away (D14). Private addresses are never held (D8).
+that had it. A failed look-up takes nothing away (D14). Private addresses are not
+held (D8), unless their network is opened.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from appliance.address import Ipv4, is_private
+from appliance.address import Ipv4, Network, is_closed
 from appliance.policy.fqdn import Fqdn
 
 GRACE = 3600.0  # seconds an address is believed beyond its TTL
@@ -34,10 +35,11 @@ class Answer:
 class AddressBook:
     """The addresses of every name that was looked up and not forgotten, each with its expiry."""
 
-    __slots__ = ("_expiries", "_grace", "_holders", "_troubles")
+    __slots__ = ("_expiries", "_grace", "_holders", "_opened", "_troubles", "_usual_grace")
 
     def __init__(self, grace: float = GRACE) -> None:
-        self._grace = grace
+        self._grace = self._usual_grace = grace
+        self._opened: tuple[Network, ...] = ()  # private networks whose addresses are held like public ones
         # Expiry by address by name. The addresses of one answer share one float, and a name without trouble
         # has no second entry anywhere: at 100,000 names each object counts.
         self._expiries: dict[Fqdn, dict[Ipv4, float]] = {}
@@ -45,12 +47,31 @@ class AddressBook:
         self._holders: dict[Ipv4, Fqdn | set[Fqdn]] = {}
         self._troubles: dict[Fqdn, str] = {}  # of the last look-up; absent when it brought an address
 
+    def adjust(self, *, grace: float | None, opened: tuple[Network, ...]) -> None:
+        """Believe addresses for so many seconds beyond their TTL, those held already too, and some private ones.
+
+        Args:
+            grace: None for the one that the book was made with.
+            opened: private networks whose addresses are held. Those of others go; a flow to them has been refused.
+        """
+        new = self._usual_grace if grace is None else grace
+        shift, self._grace = new - self._grace, new
+        if shift:
+            for held in self._expiries.values():
+                shared: dict[float, float] = {}  # the addresses of one answer go on sharing one float
+                for address, expiry in held.items():
+                    held[address] = shared.setdefault(expiry, expiry + shift)
+        if opened != self._opened:
+            self._opened = opened
+            for name, held in self._expiries.items():
+                self._drop(name, [address for address in held if is_closed(address, opened)])
+
     def learn(self, answer: Answer, now: float) -> bool:
         """Take in an answer; tell whether it brought an address that was not held.
 
         Past ADDRESSES_MAX addresses of one name, those nearest to their expiry go first.
         """
-        public = [address for address in answer.addresses if not is_private(address)]
+        public = [address for address in answer.addresses if not is_closed(address, self._opened)]
         if not public:
             self._troubles[answer.name] = answer.error or ("private" if answer.addresses else "no_address")
             return False

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from appliance.address import PRIVATE_NETWORKS, Ipv4, format_ipv4, is_private
+from appliance.address import PRIVATE_NETWORKS, Ipv4, Network, format_ipv4, is_closed
 from appliance.policy.addresses import AddressBook
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.pattern import Pattern
@@ -51,15 +51,22 @@ class Decision(NamedTuple):
 
 
 def decide_port(
-    policy: Policy, client_address: Ipv4, protocol: int, port: int, destination: Ipv4
+    policy: Policy,
+    client_address: Ipv4,
+    protocol: int,
+    port: int,
+    destination: Ipv4,
+    *,
+    opened: tuple[Network, ...] = (),
 ) -> PortRules | Decision:
     """Return the rules that cover a flow's port, or the refusal of the flow before anything of it is read.
 
     `protocol`: IANA number. `port`: of the destination, 0 where the protocol has none.
+    `opened`: private networks that rules may reach.
     """
     if not policy.digest:
         return _deny(Reason.POLICY_NOT_LOADED)
-    if destination >> 24 in _PRIVATE_OCTETS and is_private(destination):
+    if destination >> 24 in _PRIVATE_OCTETS and is_closed(destination, opened):
         return _deny(Reason.DESTINATION_PRIVATE, format_ipv4(destination))
     client = policy.clients.get(client_address)
     if client is None:

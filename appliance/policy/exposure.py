@@ -4,11 +4,14 @@ Everything here is pure.
 """
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from appliance.policy.pattern import Pattern
 from appliance.policy.suffixes import NO_SUFFIXES, Suffixes
+
+Place = tuple[int, int]  # of a pattern in a text
 
 
 class Exposure(enum.StrEnum):
@@ -33,6 +36,14 @@ class Guard:
 
     exposure: Exposure = Exposure.PROHIBIT_PUBLIC_SUFFIX
     suffixes: Suffixes = NO_SUFFIXES
+
+    def judge(
+        self, patterns: Iterable[tuple[Pattern, Place]]
+    ) -> tuple[list[Pattern], list[tuple[Pattern, Place, Objection]]]:
+        """Return which patterns may stand, and the others, with what is wrong with them."""
+        judged = [(pattern, place, self.object_to(pattern)) for pattern, place in patterns]
+        granted = [pattern for pattern, _, objection in judged if objection is None]
+        return granted, [(pattern, place, why) for pattern, place, why in judged if why is not None]
 
     def object_to(self, pattern: Pattern) -> Objection | None:
         """Return why a pattern grants nothing, or None if it may stand."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance.address import Ipv4, Network
+from appliance.policy.destination import PrefixList
 
 PREFIX_LENGTH_MIN = 24  # AWS delegates /28 blocks; a block larger than this is nobody's (ours)
 
@@ -71,16 +72,23 @@ class NetworkInterface:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One reading of a VPC."""
+    """One reading of a VPC. `prefix_lists`: those that annotated rules lead to, as far as they were asked for."""
 
     groups: tuple[SecurityGroup, ...]
     interfaces: tuple[NetworkInterface, ...]
+    prefix_lists: tuple[PrefixList, ...] = ()
+
+    @property
+    def lists(self) -> dict[str, PrefixList]:
+        """The prefix lists by id."""
+        return {each.id: each for each in self.prefix_lists}
 
     def with_part(self, part: "Inventory") -> "Inventory":
-        """Return this reading with the interfaces and groups of a smaller, later one put in or replaced."""
+        """Return this reading with the interfaces, groups and lists of a smaller, later one put in or replaced."""
         groups = {group.id: group for group in (*self.groups, *part.groups)}
         interfaces = {interface.id: interface for interface in (*self.interfaces, *part.interfaces)}
-        return Inventory(tuple(groups.values()), tuple(interfaces.values()))
+        lists = self.lists | part.lists
+        return Inventory(tuple(groups.values()), tuple(interfaces.values()), tuple(lists.values()))
 
 
 def groups_by_address(interfaces: Iterable[NetworkInterface]) -> dict[Ipv4, Groups]:

@@ -114,3 +114,62 @@ class Networks:
         octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
         block = rf"^{octet}(\.{octet}){{3}}/([89]|[12][0-9]|3[0-2])$"
         return {"type": "array", "items": {"type": "string", "pattern": block}}
+
+
+_PRIVATE_BLOCKS = tuple(map(Network.parse, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")))
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateNetworks:
+    """IPv4 networks that somebody may have of his own; not link-local ones, where metadata services are."""
+
+    def read(self, value: object) -> tuple[Network, ...]:
+        """Return the networks, without repetitions."""
+        networks = Networks().read(value)
+        for network in networks:
+            if not any(network.address in block and network.length >= block.length for block in _PRIVATE_BLOCKS):
+                blocks = ", ".join(map(str, _PRIVATE_BLOCKS))
+                raise PolicyError(f"has a network that is not private: {network}", hint=f"write networks in {blocks}")
+        return networks
+
+    def write(self, value: object) -> object:
+        """Return the CIDR blocks."""
+        return Networks().write(value)
+
+    def schema(self) -> Mapping[str, object]:
+        """Return the form of a CIDR block in one that is private."""
+        octet = r"\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+        blocks = (
+            rf"10{octet}{{3}}/([89]|[12][0-9]|3[0-2])",
+            rf"100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7]){octet}{{2}}/([12][0-9]|3[0-2])",
+            rf"172\.(1[6-9]|2[0-9]|3[01]){octet}{{2}}/(1[2-9]|2[0-9]|3[0-2])",
+            rf"192\.168{octet}{{2}}/(1[6-9]|2[0-9]|3[0-2])",
+        )
+        return {"type": "array", "items": {"type": "string", "pattern": f"^({'|'.join(blocks)})$"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A time in seconds; null for what the settings of each appliance say."""
+
+    least: int
+    most: int
+
+    def read(self, value: object) -> float | None:
+        """Return the time."""
+        if value is None:
+            return None
+        hint = f"write a number of seconds, {self.least} to {self.most}, or null"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PolicyError("is not a number", hint=hint)
+        if not self.least <= value <= self.most:
+            raise PolicyError("is out of bounds", hint=hint)
+        return float(value)
+
+    def write(self, value: object) -> object:
+        """Return the number, as people write it."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    def schema(self) -> Mapping[str, object]:
+        """Return the bounds."""
+        return {"type": ["number", "null"], "minimum": self.least, "maximum": self.most}

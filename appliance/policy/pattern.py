@@ -8,7 +8,7 @@ that it matches have as many labels. Everything here is pure.
 AWS lets no `?` into a description, so that `+` stands for it there (ours): `web-++.example.com`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance.errors import InvalidName
@@ -64,6 +64,11 @@ class Pattern:
 
 
 Entry = Fqdn | Pattern  # what a rule lists
+
+
+def in_order(names: Iterable[Fqdn], patterns: Iterable[Pattern]) -> tuple[Entry, ...]:
+    """Return names, then patterns, each sorted."""
+    return (*sorted(names), *sorted(patterns))
 
 
 def is_pattern(text: str) -> bool:

@@ -8,13 +8,14 @@ the pieces. Everything here is pure.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.pattern import Pattern, is_pattern, label_matches
+from appliance.policy.pattern import Entry, Pattern, is_pattern, label_matches
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _WILDCARDS = re.compile(r"[*?]+")
 
@@ -118,6 +119,24 @@ class PatternIndex(Generic[T]):
             if not nodes:
                 break
         return [node.pattern for node in nodes]
+
+
+def index_groups(
+    listed: Iterable[tuple[str, int, R, Iterable[Entry]]],
+) -> tuple[dict[str, dict[int, PatternIndex[tuple[R, ...]]]], PatternIndex[None]]:
+    """Return the indexes of patterns by group and port, with the rules that list each; and the index of all.
+
+    `listed`: group, port, rule, and what the rule lists.
+    """
+    globs: dict[str, dict[int, dict[Pattern, tuple[R, ...]]]] = {}
+    for gid, port, rule, entries in listed:
+        for each in entries:
+            if isinstance(each, Pattern):
+                of_port = globs.setdefault(gid, {}).setdefault(port, {})
+                of_port[each] = (*of_port.get(each, ()), rule)
+    every = dict.fromkeys(each for of_group in globs.values() for of_port in of_group.values() for each in of_port)
+    indexes = {gid: {port: PatternIndex(of) for port, of in ports.items()} for gid, ports in globs.items()}
+    return indexes, PatternIndex(every)
 
 
 def _literal_first(pattern: Pattern) -> tuple[int, tuple[str, ...]]:

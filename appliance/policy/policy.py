@@ -15,17 +15,18 @@ again: that is several times quicker than pickling its indexes.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from appliance.address import Ipv4, Network
+from appliance.address import Ipv4
 from appliance.policy.annotation import Fault, Protocol, SeeThru, parse_description
+from appliance.policy.destination import Destination, PrefixLists, destination_of
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Groups, Inventory, groups_by_address
-from appliance.policy.pattern import Entry, Pattern, is_pattern
-from appliance.policy.pattern_index import PatternIndex
+from appliance.policy.pattern import Entry, Pattern, in_order, is_pattern
+from appliance.policy.pattern_index import PatternIndex, index_groups
 from appliance.policy.shape import object_to
 
 Entries = tuple[Entry, ...]  # names, then patterns, each sorted
@@ -36,13 +37,13 @@ Listing = tuple["Rule", Table]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One annotated egress rule. `destination`: None for anywhere."""
+    """One annotated egress rule. `destination`: None for anywhere; a prefix list may change under the same rule."""
 
     gid: str
     reference: str
     protocol: Protocol
     port: int
-    destination: Network | None
+    destination: Destination | None = field(compare=False)  # the reference names it, and hashes quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
     listed: dict[Rule, tuple[set[Fqdn], set[Pattern]]] = {}
     see_thru: dict[str, SeeThruGrant] = {}
     rejections: set[Rejection] = set()
+    lists = inventory.lists
     for group in inventory.groups:
         for egress in group.rules:
             description = parse_description(egress.description)
@@ -148,24 +150,21 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
                 if isinstance(annotation, SeeThru):
                     grant = SeeThruGrant(annotation.until, group.id, egress.reference)
                     see_thru[group.id] = _latest([grant, see_thru.get(group.id, grant)])
-                elif objections := list(object_to(egress, annotation)):
+                elif objections := list(object_to(egress, annotation, lists)):
                     faults += objections
                 else:
-                    granted: set[Pattern] = set()
-                    for pattern, span in annotation.patterns:
-                        if objection := guard.object_to(pattern):
-                            fault = Fault(*objection, egress.description, span)
-                            rejections.add(Rejection(group.id, egress.reference, fault, str(pattern)))
-                        else:
-                            granted.add(pattern)
+                    granted, refused = guard.judge(annotation.patterns)
+                    for pattern, span, objection in refused:
+                        fault = Fault(*objection, egress.description, span)
+                        rejections.add(Rejection(group.id, egress.reference, fault, str(pattern)))
                     if annotation.names or granted:
-                        rule = _rule(group.id, egress, annotation.protocol)
+                        rule = _rule(group.id, egress, annotation.protocol, lists)
                         names, patterns = listed.setdefault(rule, (set(), set()))
                         names.update(annotation.names)
                         patterns.update(granted)
             rejections.update(Rejection(group.id, egress.reference, fault) for fault in faults)
     content = (
-        {rule: _entries(*listed[rule]) for rule in sorted(listed, key=_rule_order)},
+        {rule: in_order(*listed[rule]) for rule in sorted(listed, key=_rule_order)},
         dict(sorted(see_thru.items())),
         groups_by_address(inventory.interfaces),
         tuple(sorted(rejections, key=_rejection_order)),
@@ -179,8 +178,8 @@ class Change:
     """One difference between two policies, as the config log tells it. Fields that do not apply are empty.
 
     `cat`: `client` (an address came, went, or changed its groups: then it goes and comes), `fqdn` (a rule lists a
-    name, or no longer does), `wildcard` (the same of a pattern, which may also be refused), `see-thru`, or `error`
-    (any other new rejection).
+    name, or no longer does), `wildcard` (the same of a pattern, which may also be refused), `see-thru`, `prefix-list`
+    (a rule's has other networks), or `error` (any other new rejection).
     `outcome`: `accepted`, `removed` or `rejected`.
     `gid`: one Security Group, or all of a client's, joined with commas.
     """
@@ -196,7 +195,7 @@ class Change:
 
 
 def diff_policy(old: Policy, new: Policy) -> tuple[Change, ...]:
-    """Return what changed, in a stable order: clients, names, see-thru, errors; what went before what came."""
+    """Return what changed, in a stable order: clients, names, see-thru, lists, errors; what went before what came."""
     if old.digest == new.digest:
         return ()
     return (
@@ -206,6 +205,7 @@ def diff_policy(old: Policy, new: Policy) -> tuple[Change, ...]:
         *_name_changes("accepted", new, old),
         *_see_thru_changes("removed", old, new),
         *_see_thru_changes("accepted", new, old),
+        *_list_changes(old, new),
         *_new_errors(old, new),
     )
 
@@ -234,6 +234,18 @@ def _see_thru_changes(outcome: str, these: Policy, others: Policy) -> Iterator[C
             yield Change("see-thru", outcome, gid=gid, rule=grant.rule, reason=f"until {grant.until.isoformat()}")
 
 
+def _list_changes(old: Policy, new: Policy) -> Iterator[Change]:
+    """Yield the rules whose prefix list has other networks than before."""
+    before = {rule: rule for rule in old.rules if " pl-" in rule.reference}
+    for rule in new.rules:
+        was = before.get(rule)
+        if was is not None and was.destination != rule.destination:
+            reason = f"{rule.destination or 'anywhere'}, was {was.destination or 'anywhere'}"
+            yield Change(
+                "prefix-list", "accepted", gid=rule.gid, rule=rule.reference, proto=rule.protocol.value, reason=reason
+            )
+
+
 def _new_errors(old: Policy, new: Policy) -> Iterator[Change]:
     known = set(old.rejections)
     for rejection in new.rejections:
@@ -248,13 +260,9 @@ def _new_errors(old: Policy, new: Policy) -> Iterator[Change]:
 # From EC2's shapes to rules
 
 
-def _rule(gid: str, egress: EgressRule, protocol: Protocol) -> Rule:
-    network = Network.parse(egress.destination)
-    return Rule(gid, egress.reference, protocol, egress.from_port or 0, network if network.address else None)
-
-
-def _entries(names: set[Fqdn], patterns: set[Pattern]) -> Entries:
-    return (*sorted(names), *sorted(patterns))
+def _rule(gid: str, egress: EgressRule, protocol: Protocol, lists: PrefixLists) -> Rule:
+    destination = destination_of(egress.destination, lists)
+    return Rule(gid, egress.reference, protocol, egress.from_port or 0, destination)
 
 
 def _latest(grants: Iterable[SeeThruGrant]) -> SeeThruGrant:
@@ -284,18 +292,11 @@ def _assemble(
     """Return the policy with its clients' indexes, one for each set of groups that somebody wears."""
     listings: dict[str, list[Listing]] = {}
     every: set[Fqdn] = set()
-    globs: dict[str, dict[int, dict[Pattern, tuple[Rule, ...]]]] = {}  # by group and port
     for rule, entries in rules.items():
         table: Table = dict.fromkeys([each for each in entries if isinstance(each, Fqdn)], (rule,))
         listings.setdefault(rule.gid, []).append((rule, table))
         every.update(table)
-        if len(table) < len(entries):
-            listed = globs.setdefault(rule.gid, {}).setdefault(rule.port, {})
-            for each in entries[len(table) :]:
-                if isinstance(each, Pattern):
-                    listed[each] = (*listed.get(each, ()), rule)
-    indexes = {gid: {port: PatternIndex(of) for port, of in ports.items()} for gid, ports in globs.items()}
-    patterns = dict.fromkeys(each for of_group in globs.values() for of_port in of_group.values() for each in of_port)
+    indexes, patterns = index_groups((rule.gid, rule.port, rule, entries) for rule, entries in rules.items())
     ports: dict[Groups, Mapping[int, PortRules]] = {}
     shared: dict[Groups, Client] = {}
     for groups in clients.values():
@@ -307,7 +308,7 @@ def _assemble(
             grants = [see_thru[gid] for gid in groups if gid in see_thru]
             shared[groups] = Client(groups, ports[annotated], _latest(grants) if grants else None)
     indexed = {address: shared[groups] for address, groups in clients.items()}
-    return Policy(digest, indexed, rules, see_thru, frozenset(every), rejections, PatternIndex(patterns))
+    return Policy(digest, indexed, rules, see_thru, frozenset(every), rejections, patterns)
 
 
 def _index(listings: Iterable[Listing], patterns: Sequence[Mapping[int, Patterns]]) -> dict[int, PortRules]:
@@ -360,7 +361,7 @@ def _state_facts(
                 rule.reference,
                 rule.protocol.value,
                 rule.port,
-                str(rule.destination or ""),
+                rule.destination.spelled if rule.destination else "",
                 ",".join([".".join(name.labels) for name in names]),
             )
             for rule, names in rules.items()
@@ -380,13 +381,13 @@ def _restore(digest: str, facts: _Facts) -> Policy:
     names: dict[str, Entry] = {}
     rules: dict[Rule, Entries] = {}
     for gid, reference, protocol, port, destination, listed in facts.rules:
-        network = Network.parse(destination) if destination else None
+        networks = Destination.parse(destination) if destination else None
         texts = listed.split(",")
         for text in texts:
             if text not in names:
                 labels = tuple(text.split("."))
                 names[text] = Pattern(labels) if is_pattern(text) else Fqdn(labels)
-        rules[Rule(gid, reference, Protocol(protocol), port, network)] = tuple([names[text] for text in texts])
+        rules[Rule(gid, reference, Protocol(protocol), port, networks)] = tuple([names[text] for text in texts])
     return _assemble(
         digest,
         rules,

@@ -26,7 +26,7 @@ from appliance.address import Network
 from appliance.errors import PolicyError
 from appliance.policy.exposure import Exposure
 from appliance.policy.fqdn import quote
-from appliance.policy.kind import Choice, Kind, LastDay, Networks
+from appliance.policy.kind import Choice, Kind, LastDay, Networks, PrivateNetworks, Seconds
 from appliance.policy.policy import Change, SeeThruGrant
 
 PROFILE = "%default"  # the one part of the document that is read, and the giver of its see-thru grant
@@ -67,6 +67,13 @@ class Gating(enum.StrEnum):
 
     OFF = "off"
     ON = "on"
+
+
+class Crls(enum.StrEnum):
+    """What becomes of plaintext requests for the revocation lists of public CAs."""
+
+    IGNORE = "ignore"
+    ALLOW = "allow"
 
 
 def _row(kind: Kind, help_text: str) -> dict[str, object]:
@@ -113,6 +120,35 @@ class Preferences:
             "which patterns count: none, those without an asterisk, those whose asterisk matches no name that anybody "
             "could register (by the Public Suffix List), or all",
         ),
+    )
+
+    x509_crls: Crls = field(
+        default=Crls.IGNORE,
+        metadata=_row(
+            Choice(Crls),
+            "whether every known client may fetch revocation lists of public CAs over plaintext HTTP, port 80 "
+            "(`crl_listed`)",
+        ),
+    )
+    private_destinations: tuple[Network, ...] = field(
+        default=(),
+        metadata=_row(
+            PrivateNetworks(),
+            "private networks that annotated rules may reach, such as a peered VPC's; what is the VPC's own, or in "
+            "`clients`, stays closed, and see-thru does not cover them",
+        ),
+    )
+    grace: float | None = field(
+        default=None,
+        metadata=_row(Seconds(0, 604800), "seconds an address is believed beyond its TTL; null: what the settings say"),
+    )
+    policy_poll_interval: float | None = field(
+        default=None,
+        metadata=_row(Seconds(1, 600), "seconds between two readings of AWS; null: what the settings say"),
+    )
+    preferences_interval: float | None = field(
+        default=None,
+        metadata=_row(Seconds(1, 600), "seconds between two readings of this; null: what the settings say"),
     )
 
     @property

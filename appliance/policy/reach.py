@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from appliance.address import Ipv4, Network
 from appliance.errors import InvalidAddress
+from appliance.policy.destination import PrefixLists, disjoint
 from appliance.policy.inventory import EgressRule
 
 _ALL_ADDRESSES = 1 << 32
@@ -20,7 +21,7 @@ class Reach:
     """Where AWS lets TCP to one port go.
 
     `networks`: disjoint, sorted.
-    `unread`: prefix lists, whose addresses are not known here.
+    `unread`: prefix lists whose addresses are not known here.
     """
 
     networks: tuple[Network, ...]
@@ -43,11 +44,13 @@ class Reach:
         return None if self.unread else False
 
 
-def reach_of(rules: Iterable[EgressRule], port: int) -> Reach:
+def reach_of(rules: Iterable[EgressRule], port: int, lists: PrefixLists) -> Reach:
     """Return where egress rules, taken together, let TCP to a port go."""
-    covering = [egress for egress in rules if covers(egress, port)]
-    unread = sorted({egress.destination for egress in covering if egress.destination.startswith("pl-")})
-    return Reach(tuple(_disjoint(_networks(covering))), tuple(unread))
+    destinations = {egress.destination for egress in rules if covers(egress, port)}
+    known = {key: networks for key, each in lists.items() if (networks := each.networks) is not None}
+    unread = sorted(each for each in destinations if each.startswith("pl-") and each not in known)
+    listed = [network for each in destinations & known.keys() for network in known[each]]
+    return Reach(tuple(disjoint([*_networks(destinations), *listed])), tuple(unread))
 
 
 def covers(egress: EgressRule, port: int) -> bool:
@@ -61,18 +64,9 @@ def covers(egress: EgressRule, port: int) -> bool:
     return egress.from_port <= port <= (egress.from_port if egress.to_port is None else egress.to_port)
 
 
-def _networks(rules: Iterable[EgressRule]) -> Iterator[Network]:
-    for egress in rules:
+def _networks(destinations: Iterable[str]) -> Iterator[Network]:
+    for destination in destinations:
         try:
-            yield Network.parse(egress.destination)
+            yield Network.parse(destination)
         except InvalidAddress:
-            continue  # IPv6, or a Security Group: neither is on the IPv4 Internet
-
-
-def _disjoint(networks: Iterable[Network]) -> Iterator[Network]:
-    """Yield the networks that lie in no other: two CIDR blocks either nest or have nothing in common."""
-    last: Network | None = None
-    for network in sorted(networks):
-        if last is None or network.address not in last:
-            yield network
-            last = network
+            continue  # IPv6, or a Security Group: neither is on the IPv4 Internet; or a list

@@ -1,9 +1,10 @@
-"""Plaintext HTTP, as far as the log of a refused request needs it.
+"""Plaintext HTTP, as far as the log needs it.
 
 Source: RFC 9112 sections 2 to 5 (messages), RFC 9110 section 9 (methods), RFC 9113 section 3.4 (the
 preface of HTTP/2, which looks like a request).
 Nothing here decides anything: plaintext HTTP is refused whatever it says. So the parser is lenient,
-bounded, and lets only printable ASCII out.
+bounded, and lets only printable ASCII out. What commonly is a secret does not get out: neither a query
+(tokens, signatures) nor a user name and password before a host.
 """
 
 import re
@@ -21,6 +22,7 @@ _STARTS: Final = tuple(method + b" " for method in METHODS)
 _LONGEST_START: Final = max(len(start) for start in _STARTS)
 _STATUS: Final = re.compile(rb"HTTP/[0-9]\.[0-9] ([1-5][0-9]{2})[ \r\n]", re.ASCII)
 _STATUS_SIZE: Final = len(b"HTTP/1.1 200 ")
+_USER: Final = re.compile(r"(?<=//)[^/@]*@|^[^/@]*@")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -42,13 +44,14 @@ def looks_like_http(first: bytes) -> bool | None:
     return None if any(known.startswith(start) for known in _STARTS) else False
 
 
-def parse_request(stream: bytes) -> HttpRequest | None:
+def parse_request(stream: bytes, *, is_whole: bool = False) -> HttpRequest | None:
     """Return the head of the request that opens a client's direction, or None while octets are missing.
 
     Past HEAD_MAX octets it is taken as it stands.
 
     Args:
         stream: octets from the start of the client's direction, in order, without gaps.
+        is_whole: nothing is missing, for nothing more will come.
 
     Raises:
         Malformed: this is no HTTP request. The caller denies the flow, as it does anyway.
@@ -60,7 +63,7 @@ def parse_request(stream: bytes) -> HttpRequest | None:
         raise Malformed("no HTTP method at offset 0", code="not_tls")
     text = stream[:HEAD_MAX].decode("latin-1").replace("\r\n", "\n")
     head, blank_line, _ = text.partition("\n\n")
-    if not blank_line and len(stream) < HEAD_MAX:
+    if not blank_line and len(stream) < HEAD_MAX and not is_whole:
         return None
     request_line, *field_lines = head.split("\n")
     method, _, rest = request_line.partition(" ")
@@ -70,7 +73,7 @@ def parse_request(stream: bytes) -> HttpRequest | None:
         fields.setdefault(name.strip().lower(), value.strip())
     return HttpRequest(
         method,
-        _printable(rest.rsplit(" ", 1)[0]),
+        _printable(_USER.sub("", re.split("[?#]", rest.rsplit(" ", 1)[0], maxsplit=1)[0])),
         _printable(fields.get("host", "")),
         _printable(fields.get("user-agent", "")),
     )

@@ -139,7 +139,11 @@ run "as_it_comes" {
   }
   assert {
     condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
-      "%default" = { flow_log_verbosity = "full", see_thru = null, ech = "deny", clients = [], syn_gate = "off", wildcard_exposure = "prohibit_public_suffix" }
+      "%default" = {
+        flow_log_verbosity   = "full", see_thru = null, ech = "deny", clients = [], syn_gate = "off", x509_crls = "ignore"
+        private_destinations = [], grace = null, policy_poll_interval = null, preferences_interval = null
+        wildcard_exposure    = "prohibit_public_suffix"
+      }
     }
     error_message = "The safe preferences."
   }
@@ -153,7 +157,10 @@ run "as_it_comes" {
   }
   assert {
     condition = { for each in data.aws_iam_policy_document.role.statement : each.sid => { actions = each.actions, resources = each.resources } } == {
-      ReadPolicy      = { actions = toset(["ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"]), resources = toset(["*"]) }
+      ReadPolicy = {
+        actions   = toset(["ec2:DescribeManagedPrefixLists", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:GetManagedPrefixListEntries"])
+        resources = toset(["*"])
+      }
       WriteLogs       = { actions = toset(["logs:CreateLogStream", "logs:PutLogEvents"]), resources = toset(["arn:aws:logs:eu-west-2:111122223333:log-group:discrimiNAT:*"]) }
       ReadPreferences = { actions = toset(["ssm:GetParameter"]), resources = toset(["arn:aws:ssm:eu-west-2:111122223333:parameter/DiscrimiNAT"]) }
       ReportReadiness = {
@@ -186,9 +193,20 @@ run "with_everything_given" {
         eip                     = { allocation_id = "eipalloc-0a0a0a0a0a0a0a0a0" }
       }
     }
-    ami                      = { owner = "444455556666", name = "ours", version = "1.2", auto_update = true }
-    root_volume              = { size_gib = 20, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/disk" }
-    preferences              = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"], syn_gate = "on", wildcard_exposure = "none" }
+    ami         = { owner = "444455556666", name = "ours", version = "1.2", auto_update = true }
+    root_volume = { size_gib = 20, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/disk" }
+    preferences = {
+      flow_log_verbosity   = "only_disallowed"
+      see_thru             = "2027-01-31"
+      ech                  = "allow"
+      clients              = ["10.9.0.0/16"]
+      syn_gate             = "on"
+      x509_crls            = "allow"
+      private_destinations = ["10.50.0.0/16"]
+      grace                = 60
+      policy_poll_interval = 5
+      wildcard_exposure    = "none"
+    }
     log                      = { retention_days = 30, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/logs" }
     health_check_cidrs       = ["10.0.9.0/24"]
     permissions_boundary_arn = "arn:aws:iam::111122223333:policy/boundary"
@@ -240,7 +258,12 @@ run "with_everything_given" {
   }
   assert {
     condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
-      "%default" = { flow_log_verbosity = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"], syn_gate = "on", wildcard_exposure = "none" }
+      "%default" = {
+        flow_log_verbosity   = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"]
+        syn_gate             = "on", x509_crls = "allow"
+        private_destinations = ["10.50.0.0/16"], grace = 60, policy_poll_interval = 5, preferences_interval = null
+        wildcard_exposure    = "none"
+      }
     }
     error_message = "The preferences arrive."
   }

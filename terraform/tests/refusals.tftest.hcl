@@ -295,6 +295,16 @@ run "no_such_wildcard_exposure" {
   expect_failures = [var.preferences]
 }
 
+run "no_such_x509_crls" {
+  command = plan
+
+  variables {
+    preferences = { x509_crls = "all" }
+  }
+
+  expect_failures = [var.preferences]
+}
+
 run "a_client_network_by_another_address" {
   command = plan
 
@@ -310,6 +320,66 @@ run "a_client_network_as_wide_as_the_internet" {
 
   variables {
     preferences = { clients = ["0.0.0.0/0"] }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "a_private_network_by_another_address" {
+  command = plan
+
+  variables {
+    preferences = { private_destinations = ["10.50.1.0/16"] }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "a_link_local_network_as_private" {
+  command = plan
+
+  variables {
+    preferences = { private_destinations = ["169.254.0.0/16"] }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "a_private_network_wider_than_its_block" {
+  command = plan
+
+  variables {
+    preferences = { private_destinations = ["172.0.0.0/8"] }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "a_grace_of_more_than_a_week" {
+  command = plan
+
+  variables {
+    preferences = { grace = 604801 }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "a_poll_interval_of_nothing" {
+  command = plan
+
+  variables {
+    preferences = { policy_poll_interval = 0 }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "preferences_that_are_hardly_read" {
+  command = plan
+
+  variables {
+    preferences = { preferences_interval = 3600 }
   }
 
   expect_failures = [var.preferences]

@@ -103,6 +103,7 @@ ROWS = (
         unit=(
             f"{_ENGINE}a_second_hello_for_another_name_kills_the_flow",
             f"{_ENGINE}a_second_hello_nobody_asked_for_kills_the_flow",
+            f"{_ENGINE}a_second_hello_beyond_what_is_kept_does_not_go_on",
             f"{_ENGINE}a_second_hello_sent_ahead_is_held_and_judged",
             f"{_ENGINE}what_reaches_beyond_what_is_kept_is_held_whatever_it_begins_with",
             *_of(_FIRST, "more in its record", "more in its last record"),

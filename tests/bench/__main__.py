@@ -58,9 +58,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--names", type=int, default=100_000, help="listed names of the large policy")
     parser.add_argument("--clients", type=int, default=10_000, help="clients of the large VPC")
     parser.add_argument("--systems", default=",".join(ORDER), help="which, with commas (default: all but the floor)")
+    parser.add_argument("--before", type=Path, help="folder of another build, for the system `before`")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
-    if unknown := set(options.systems.split(",")) - {figures.OURS, *STARTERS}:
+    if figures.BEFORE in options.systems.split(",") and options.before is None:
+        parser.error("the system `before` needs --before")
+    if unknown := set(options.systems.split(",")) - {figures.OURS, figures.BEFORE, *STARTERS}:
         parser.error(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join((*ORDER, 'floor'))}")
     return options
 
@@ -98,17 +101,18 @@ class Benchmark:
                 one.close()
 
     def _start(self, name: str) -> None:
-        if name == figures.OURS:
-            self._start_discriminat(name, Size("vpc-small", NAMES, CLIENT_COUNT))
+        if name in {figures.OURS, figures.BEFORE}:
+            build = self._options.before if name == figures.BEFORE else None
+            self._start_discriminat(name, Size("vpc-small", NAMES, CLIENT_COUNT), build)
             return
         if name in PROGRAMS and shutil.which(name) is None:
             raise NotReady(f"{name} is not installed")
         self._add(STARTERS[name](self._site.add_box(name), self._targets, self._folder))
 
-    def _start_discriminat(self, name: str, size: Size) -> None:
+    def _start_discriminat(self, name: str, size: Size, build: Path | None = None) -> None:
         say(f"{name}: {size.names:,} names, {size.clients:,} clients")
         began = time.monotonic()
-        self._add(Discriminat(name, self._site.add_box(name), self._cloud, size, self._folder))
+        self._add(Discriminat(name, self._site.add_box(name), self._cloud, size, self._folder, build))
         say(f"{name}: ready after {time.monotonic() - began:.1f} s")
 
     def _add(self, one: systems.System) -> None:

@@ -56,8 +56,14 @@ class Discriminat:
 
     filters = True
 
-    def __init__(self, name: str, box: Box, cloud: Cloud, size: Size, folder: Path) -> None:
-        """Describe the policy to the stand-in, start the program and wait until it is healthy and knows every name."""
+    def __init__(  # noqa: PLR0917 -- as the starters of the other systems
+        self, name: str, box: Box, cloud: Cloud, size: Size, folder: Path, build: Path | None = None
+    ) -> None:
+        """Describe the policy to the stand-in, start the program and wait until it is healthy and knows every name.
+
+        Args:
+            build: folder of an installed package, instead of that of ENGINE_BUILD.
+        """
         self.name = name
         self.box = box
         self._folder = folder / name
@@ -87,7 +93,7 @@ port = {HEALTH_PORT}
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={
-                    **installed.environment(),
+                    **installed.environment(build),
                     "AWS_ENDPOINT_URL": cloud.endpoint,
                     "AWS_ENDPOINT_URL_EC2": cloud.endpoint,
                     "AWS_ENDPOINT_URL_LOGS": cloud.endpoint,

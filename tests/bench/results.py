@@ -10,10 +10,12 @@ from typing import Final
 from tests.bench.measure import QUIET, Sample
 
 NAT, OURS, HAPROXY = "nat", "discriminat", "haproxy"
+BEFORE = "before"  # another build of ours
 MANY_NAMES, MANY_CLIENTS = "discriminat-names", "discriminat-clients"
 TARGETS: Final = {  # least ratio
     "conn_rate_vs_nat": 0.6,
     "conn_rate_vs_haproxy": 1.3,
+    "conn_rate_vs_before": 0.9,
     "bulk_vs_nat": 0.95,
     "names_100k_vs_10": 0.9,
     "clients_10k_vs_10": 0.9,
@@ -46,6 +48,7 @@ class Results:
         pairs = {
             "conn_rate_vs_nat": (rates.get(OURS), rates.get(NAT)),
             "conn_rate_vs_haproxy": (rates.get(OURS), rates.get(HAPROXY)),
+            "conn_rate_vs_before": (rates.get(OURS), rates.get(BEFORE)),
             "bulk_vs_nat": (self.bulk.get(OURS), self.bulk.get(NAT)),
             "names_100k_vs_10": (scale.get(MANY_NAMES), scale.get(OURS)),
             "clients_10k_vs_10": (scale.get(MANY_CLIENTS), scale.get(OURS)),

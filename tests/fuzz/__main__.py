@@ -133,9 +133,12 @@ def main() -> int:
     unknown = set(arguments.harnesses) - set(catalogue.NAMES)
     if unknown:
         parser.error(f"there is no harness {', '.join(sorted(unknown))}: choose of {', '.join(catalogue.NAMES)}")
+    names = arguments.harnesses or catalogue.NAMES
+    for name in names:
+        catalogue.load(name)  # all of them now: a run is long, and somebody may be at work on the next
     runs = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for each in pool.map(lambda name: run(name, arguments.seconds), arguments.harnesses or catalogue.NAMES):
+        for each in pool.map(lambda name: run(name, arguments.seconds), names):
             runs.append(each)
             then = f", then {each.trouble}" if each.trouble else ""
             print(f"{each.name}: {each.executions:,} executions{then}", flush=True)

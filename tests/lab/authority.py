@@ -44,17 +44,23 @@ class Authority:
         self.bundle = directory / "authority.pem"
         self.bundle.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *others: str) -> Path:
-        """Return a file with a private key and a certificate for these names or addresses."""
+    def issue(self, name: str, *others: str, crl: str = "") -> Path:
+        """Return a file with a private key and a certificate for these names or addresses.
+
+        `crl`: URL of the revocation list that the certificate points at.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())  # Python 3.13 wants one
-        certificate = (
+        builder = (
             _builder(subject, self._name, key)
             .add_extension(issuer, critical=False)
             .add_extension(x509.SubjectAlternativeName([_general(each) for each in (name, *others)]), critical=False)
-            .sign(self._key, hashes.SHA256())
         )
+        if crl:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl)], None, None, None)
+            builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         path = self._directory / f"{name[:64]}.pem"
         path.write_bytes(
             key.private_bytes(
@@ -63,6 +69,17 @@ class Authority:
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
         return path
+
+    def revoke(self, *paths: Path) -> bytes:
+        """Return a revocation list (DER) of certificates that were issued into these files."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now - LIFE).next_update(now + LIFE)
+        for path in paths:
+            serial = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - LIFE).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 def make_ssh_key(path: Path) -> None:

@@ -185,12 +185,12 @@ def _granted(state: VpcState, interface: Interface, direction: str) -> Iterator[
 
 
 def _peer(state: VpcState, peer: str) -> list[str]:
-    """Return the networks a permission's peer stands for; none for a prefix list, which moto cannot resolve."""
+    """Return the networks a permission's peer stands for; none of IPv6."""
     if peer.startswith("sg-"):
         return [network for each in state.members(peer) for network in each.networks]
     if peer.startswith("pl-"):
-        return []
-    return [str(ipaddress.IPv4Network(peer, strict=False))]
+        return [each for each in state.prefix_lists[peer] if ":" not in each]
+    return [] if ":" in peer else [str(ipaddress.IPv4Network(peer, strict=False))]
 
 
 def _networks(interfaces: Iterable[Interface]) -> list[str]:

@@ -289,8 +289,8 @@ class Lab:
 
         Args:
             secondary: how many secondary addresses.
-            prefixes: delegated /28s, such as 10.0.1.64/28; the host uses addresses of them once it adds them
-                (`workload.namespace.address("eth0", "10.0.1.65/32")`).
+            prefixes: delegated /28s, such as 10.0.1.208/28; the host uses addresses of them once it adds them
+                (`workload.namespace.address("eth0", "10.0.1.209/32")`).
         """
         wanted: dict[str, Any] = {"SubnetId": self.subnets[subnet], "Groups": [each.id for each in groups]}
         if prefixes:

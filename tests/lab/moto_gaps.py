@@ -33,6 +33,7 @@ from tests.lab.moto_autoscaling import close_autoscaling_gaps
 from tests.lab.moto_images import close_image_gaps
 from tests.lab.moto_launch import close_launch_gaps
 from tests.lab.moto_patch import wrap
+from tests.lab.moto_prefix_lists import close_prefix_list_gaps
 from tests.lab.moto_snapshots import close_snapshot_gaps
 
 DESCRIPTION = re.compile(r"[0-9A-Za-z_ .:/()#,@\[\]+=&;{}!$*-]{0,255}")
@@ -67,6 +68,7 @@ def close_gaps() -> None:
     close_snapshot_gaps()
     close_image_gaps()
     close_autoscaling_gaps()
+    close_prefix_list_gaps()
 
 
 def _check_descriptions() -> None:

@@ -13,7 +13,7 @@ class Rule:
     protocol: str
     from_port: int
     to_port: int
-    peer: str  # CIDR or group id
+    peer: str  # CIDR, group or prefix list id
     description: str = ""
 
     def permission(self) -> dict[str, Any]:
@@ -24,6 +24,10 @@ class Rule:
             permission |= {"FromPort": self.from_port, "ToPort": self.to_port}
         if self.peer.startswith("sg-"):
             return permission | {"UserIdGroupPairs": [{"GroupId": self.peer, **described}]}
+        if self.peer.startswith("pl-"):
+            return permission | {"PrefixListIds": [{"PrefixListId": self.peer, **described}]}
+        if ":" in self.peer:
+            return permission | {"Ipv6Ranges": [{"CidrIpv6": self.peer, **described}]}
         return permission | {"IpRanges": [{"CidrIp": self.peer, **described}]}
 
 

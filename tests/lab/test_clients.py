@@ -215,7 +215,7 @@ def test_post_quantum_keys_are_agreed(
         done = programs.run(desk, *client.argv(PQ_ONLY), input=client.asks)
 
     assert "agreed" in done.out, done
-    lab.appliance.wait_for_event(dst=pq_only, cat="server", outcome="allowed", skip=skip, proto_v="TLS 1.3")
+    lab.appliance.wait_for_event(dst=pq_only, cat="server", outcome="allowed", skip=skip, proto_v="TLS 1.3", pqc=True)
 
 
 def test_that_server_insists(desk: Workload, programs: Programs, pq_only: str) -> None:

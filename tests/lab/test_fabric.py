@@ -224,22 +224,22 @@ def test_the_gateway_forwards_nothing_without_an_elastic_ip(lab: Lab, web: Workl
 def test_the_source_check_drops_foreign_addresses(lab: Lab, web: Workload) -> None:
     """An interface sends only from its own addresses, unless its check is off."""
     server = lab.internet.http("spoof.example.com")
-    web.namespace.ip("address add 10.0.1.99/32 dev eth0")
+    web.namespace.ip("address add 10.0.1.243/32 dev eth0")
     try:
         with pytest.raises(TimeoutError):
-            web.connect(server.address, 80, source="10.0.1.99", timeout=0.5)
+            web.connect(server.address, 80, source="10.0.1.243", timeout=0.5)
     finally:
-        web.namespace.ip("address delete 10.0.1.99/32 dev eth0")
+        web.namespace.ip("address delete 10.0.1.243/32 dev eth0")
 
 
 def test_secondary_addresses_and_prefixes_work(lab: Lab) -> None:
     """A secondary address and an address of a delegated /28 reach the Internet as the primary one does."""
     server = lab.internet.http("second.example.com")
     group = lab.security_group("pods", HTTP)
-    host = lab.workload("pods", groups=[group], secondary=1, prefixes=("10.0.1.64/28",))
-    host.namespace.address("eth0", "10.0.1.70/32")
+    host = lab.workload("pods", groups=[group], secondary=1, prefixes=("10.0.1.208/28",))
+    host.namespace.address("eth0", "10.0.1.214/32")
 
-    for source in (*host.addresses, "10.0.1.70"):
+    for source in (*host.addresses, "10.0.1.214"):
         host.connect(server.address, 80, source=source).close()
     assert len(host.addresses) == 2
 

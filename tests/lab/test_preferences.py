@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from appliance.policy.preferences import DEFAULTS, state_preferences
 from tests import hellos
 from tests.lab.appliance import Appliance, Event
 from tests.lab.lab import Lab, wait_until
@@ -64,10 +65,7 @@ def test_what_is_read_at_the_start_is_told(lab: Lab, firewall: Appliance) -> Non
     """With the parameter's name and all values."""
     event = firewall.wait_for_event(cat="preferences", outcome="accepted")
 
-    assert event["reason"] == (
-        f'read from SSM parameter {NAME}: flow_log_verbosity: "full", see_thru: null, ech: "deny", clients: [], '
-        'syn_gate: "off", wildcard_exposure: "prohibit_public_suffix"'
-    )
+    assert event["reason"] == f"read from SSM parameter {NAME}: {state_preferences(DEFAULTS)}"
     first = [each["cat"] for each in firewall.config_events()]
     assert first.index("preferences") < first.index("policy")
 

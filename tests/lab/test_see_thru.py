@@ -55,6 +55,8 @@ def test_plain_http_passes(lab: Lab, explorer: Workload) -> None:
     event = lab.appliance.wait_for_event(dst=server.address, dpt=8000, see_thru_exerted=True)
     assert event["outcome"] == "disallowed"
     assert event["code"] in ("port_not_listed", "http_plaintext")
+    reply = lab.appliance.wait_for_event(dst=server.address, cat="server", outcome="disallowed")
+    assert (reply["http_code"], reply["see_thru_exerted"]) == (200, True)
 
 
 def test_ssh_passes(lab: Lab, explorer: Workload) -> None:

@@ -74,6 +74,7 @@ def test_a_listed_name_at_its_own_address_is_allowed(
     assert f"GET /{host}".encode() in server.connections[-1].plain
     client, reply = allowed(lab, server)
     assert (client["proto"], client["code"], reply["proto_v"]) == ("tls", "name_listed", version)
+    assert (client.get("pqc"), reply["pqc"]) == (None, False)  # as these servers offer no such group
     assert client["src"] == web.address
     assert client["gid"].startswith("sg-")
     assert "443" in client["rule"]

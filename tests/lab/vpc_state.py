@@ -5,7 +5,7 @@ The fabric is programmed from this and from nothing else; the metadata service r
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -77,6 +77,7 @@ class VpcState:
     subnets: dict[str, Subnet]
     groups: dict[str, Group]
     interfaces: dict[str, Interface]
+    prefix_lists: dict[str, tuple[str, ...]] = field(default_factory=dict)  # networks
 
     def members(self, group: str) -> Iterator[Interface]:
         """Interfaces that are in a Security Group."""
@@ -98,19 +99,30 @@ def read_state(ec2: Any, vpc: str) -> VpcState:
     interfaces = _pages(ec2, "describe_network_interfaces", "NetworkInterfaces", here)
     groups = _pages(ec2, "describe_security_groups", "SecurityGroups", here)
     subnets = ec2.describe_subnets(Filters=here)["Subnets"]
+    read = {each["GroupId"]: _group(each) for each in groups}
+    permissions = [each for group in read.values() for each in (*group.egress, *group.ingress)]
     return VpcState(
         id=vpc,
         networks=tuple(each["CidrBlock"] for each in described["CidrBlockAssociationSet"]),
         owner=described.get("OwnerId", ""),
         subnets={each["SubnetId"]: _subnet(each, tables) for each in subnets},
-        groups={each["GroupId"]: _group(each) for each in groups},
+        groups=read,
         interfaces={each["NetworkInterfaceId"]: _interface(each) for each in interfaces},
+        prefix_lists=_prefix_lists(ec2, permissions),
     )
 
 
 def _pages(ec2: Any, call: str, key: str, filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for page in ec2.get_paginator(call).paginate(Filters=filters):
         yield from page[key]
+
+
+def _prefix_lists(ec2: Any, permissions: list[Permission]) -> dict[str, tuple[str, ...]]:
+    ids = sorted({each.peer for each in permissions if each.peer.startswith("pl-")})
+    reading = ec2.get_paginator("get_managed_prefix_list_entries")
+    return {
+        id: tuple(each["Cidr"] for page in reading.paginate(PrefixListId=id) for each in page["Entries"]) for id in ids
+    }
 
 
 def _subnet(subnet: dict[str, Any], tables: list[dict[str, Any]]) -> Subnet:

@@ -338,7 +338,7 @@ def test_an_open_flow_goes_on_if_the_new_policy_would_allow_it(
         if allows(old, client, protocol, port, destination, name):
             flow = OpenFlow(client, 40000, destination, port, entry_number(protocol, str(name), port))
             goes_on = allows(new, client, protocol, port, destination, name)
-            goes_on = goes_on or standing.lets_through(client, Reason.NAME_NOT_LISTED)
+            goes_on = goes_on or standing.lets_through(client, destination, Reason.NAME_NOT_LISTED)
             assert (entitlement.objection(flow) is None) is goes_on
             rule, found = names_of(old, [flow])[flow]
             assert (rule.protocol, rule.port, found) == (protocol, port, name)

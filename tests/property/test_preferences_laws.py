@@ -11,7 +11,9 @@ from appliance.address import Ipv4, Network
 from appliance.policy.preferences import (
     DEFAULTS,
     PROBLEMS_MAX,
+    Crls,
     Ech,
+    Gating,
     Preferences,
     Verbosity,
     diff_preferences,
@@ -26,18 +28,28 @@ NETWORKS = st.builds(
     st.integers(0, 2**32 - 1),
     st.integers(8, 32),
 )
+PRIVATE = st.sampled_from(["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "10.1.2.3/32"]).map(
+    Network.parse
+)
 PREFERENCES = st.builds(
     Preferences,
-    st.sampled_from(Verbosity),
-    st.none() | st.dates(date(2020, 1, 1), date(2099, 12, 31)),
-    st.sampled_from(Ech),
-    st.lists(NETWORKS, max_size=4, unique=True).map(tuple),
+    flow_log_verbosity=st.sampled_from(Verbosity),
+    see_thru=st.none() | st.dates(date(2020, 1, 1), date(2099, 12, 31)),
+    ech=st.sampled_from(Ech),
+    clients=st.lists(NETWORKS, max_size=4, unique=True).map(tuple),
+    syn_gate=st.sampled_from(Gating),
+    x509_crls=st.sampled_from(Crls),
+    private_destinations=st.lists(PRIVATE, max_size=4, unique=True).map(tuple),
+    grace=st.none() | st.floats(0, 604800),
+    policy_poll_interval=st.none() | st.floats(1, 600),
+    preferences_interval=st.none() | st.integers(1, 600).map(float),
 )
 WORDS = st.sampled_from(
     [
-        *(*Verbosity, *Ech),
+        *(*Verbosity, *Ech, *Gating, *Crls),
         *("2027-01-31", "2027-02-29", "2028-02-29", "2027-1-5", "0000-01-01", "2027-13-01", "20270131"),
         *("10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/08", "10.0.0.256/24", "10.0.0.0", "192.168.1.1/32", "::/0", ""),
+        *("100.64.0.0/10", "100.127.9.9/32", "100.128.0.0/10", "100.64.0.0/9", "172.31.0.0/12", "172.32.0.0/12"),
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS

@@ -13,6 +13,7 @@ from tests import hellos
 
 TICKET = hellos.extension(35, bytes(48))
 PRE_SHARED_KEY = hellos.extension(41, bytes(64))
+UNPARSED_KEY_SHARE = hellos.extension(51, b"\x00\x1d\x02\x00")  # of TLS 1.2: a key of 512 octets, it says
 
 CLIENTS = [
     hellos.client_stream(body)
@@ -35,6 +36,7 @@ SERVERS = [
         hellos.server_hello(None, group=None),
         hellos.server_hello(0x0304, group=4588),
         hellos.hello_retry_request(),
+        hellos.server_hello(None, group=None, extra=UNPARSED_KEY_SHARE + hellos.extension(0)),
     )
 ]
 
@@ -102,6 +104,17 @@ def test_a_retry_is_never_recalled_as_a_hello() -> None:
     assert recall.find(hello) is not None
 
     assert recall.find(hello[:11] + RETRY_RANDOM + hello[43:]) is None
+
+
+@pytest.mark.parametrize("key_share", [b"\x00\x1d\x02\x00", b"\x00\x1d\x00", b"\x00"], ids=bytes.hex)
+def test_a_key_that_nobody_parsed_hides_nothing(key_share: bytes) -> None:
+    """A TLS 1.2 server's key_share is not looked at; where its lengths lie, what follows still counts."""
+    body = hellos.server_hello(None, group=None, extra=hellos.extension(51, key_share) + hellos.extension(0))
+    stream = hellos.server_stream(body)
+    recall = recall_of([stream], reply, of_clients=False)
+    assert recall.find(stream) == reply(stream)
+
+    assert recall.find(stream[:-1] + b"\x01") is None
 
 
 @pytest.mark.parametrize("cut", range(1, 40))

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from appliance.address import Ipv4
 from appliance.errors import Malformed, PacketError
+from appliance.inspection import inspect_server
 from appliance.wire import http, ip, sniff, ssh, tls
+from appliance.wire.crl_request import parse_crl_request
+from appliance.wire.groups import POST_QUANTUM
 from appliance.wire.stream import Stream
 from tests import hellos
 from tests.outcome import outcome
@@ -189,6 +192,17 @@ def test_reply_built_is_reply_parsed(
     assert tls.parse_server_hello(framed.body) == (0x0304, is_retry, cipher_suite, group)
 
 
+@given(group=st.none() | NUMBERS | st.sampled_from(sorted(POST_QUANTUM)), split=st.integers(1, 200))
+def test_keys_are_post_quantum_if_their_group_is_in_the_table(group: int | None, split: int) -> None:
+    """Whatever the reply's records; a request to retry agrees on nothing."""
+    reply = inspect_server("tls", hellos.server_stream(hellos.server_hello(group=group), split=split))
+    assert reply is not None
+    assert reply.is_post_quantum is (group in POST_QUANTUM)
+    retry = inspect_server("tls", hellos.server_stream(hellos.hello_retry_request(group or 0), split=split))
+    assert retry is not None
+    assert retry.is_post_quantum is None
+
+
 @given(
     proto=st.from_regex(r"[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True),
     software=st.from_regex(r"[\x21-\x7e]{1,60}", fullmatch=True),
@@ -212,13 +226,13 @@ HTTP_TEXT = st.from_regex(r"[\x21-\x7e]{1,80}", fullmatch=True)
 
 @given(
     method=st.sampled_from([method.decode() for method in http.METHODS]),
-    path=HTTP_TEXT,
+    path=st.from_regex(r"/[\x21-\x7e]{0,80}", fullmatch=True),
     host=HTTP_TEXT,
     user_agent=HTTP_TEXT,
     line_end=st.sampled_from(["\n", "\r\n"]),
 )
 def test_request_built_is_request_parsed(*, method: str, path: str, host: str, user_agent: str, line_end: str) -> None:
-    """A request comes out as it was put in, whatever stands between its fields."""
+    """A request comes out as it was put in, but for its query, whatever stands between its fields."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Accept: */*",
@@ -227,7 +241,48 @@ def test_request_built_is_request_parsed(*, method: str, path: str, host: str, u
         "",
         "Host: body",
     ]
-    assert http.parse_request(line_end.join(lines).encode()) == http.HttpRequest(method, path, host, user_agent)
+    request = http.parse_request(line_end.join(lines).encode())
+    assert request is not None
+    assert (request.method, request.host, request.user_agent) == (method, host, user_agent)
+    assert "@" in path or request.path == path.partition("?")[0].partition("#")[0]
+
+
+CRL_REQUEST = b"GET /a%20b.crl HTTP/1.1\r\nHost: crl3.digicert.com\r\nUser-Agent: a/1\r\nConnection: close\r\n\r\n"
+PIECES = st.sampled_from(
+    [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b"Host: evil.example.net",
+        b"?",
+        b"#",
+        b"@",
+        b"//",
+        b"\0",
+        b"GET ",
+        b"\xff",
+    ]
+) | st.binary(min_size=1, max_size=3)
+
+
+@given(edits=st.lists(st.tuples(st.integers(0, len(CRL_REQUEST)), st.integers(0, 3), PIECES), max_size=3))
+def test_a_request_for_a_crl_is_read_alike_by_a_lenient_reader(edits: list[tuple[int, int, bytes]]) -> None:
+    """However it is edited, it is refused, or says the same to whoever takes any line end and the first Host."""
+    stream = CRL_REQUEST
+    for at, removed, put in edits:
+        stream = stream[:at] + put + stream[at + removed :]
+    try:
+        strict = parse_crl_request(stream)
+    except Malformed:
+        return
+    lenient = http.parse_request(stream)
+    assert lenient is not None
+    assert (lenient.method, lenient.path, lenient.host.lower()) == ("GET", strict.path, strict.host)
+    assert stream.endswith(b"\r\n\r\n")
+    assert stream.count(b"\r\n\r\n") == 1
 
 
 ADDRESSES = st.integers(0, 0xFFFFFFFF).map(Ipv4)

@@ -164,6 +164,7 @@ def test_logs_and_preferences(deployment: Deployment) -> None:
             "clients": [],
             "syn_gate": "off",
             "wildcard_exposure": "prohibit_public_suffix",
+            "x509_crls": "ignore",
         }
     }
 

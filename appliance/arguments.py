@@ -1,0 +1,51 @@
+"""The arguments of the verbs that have many, or have them in common. What becomes of them is the verb's business."""
+
+import argparse
+from pathlib import Path
+
+
+def add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Add where Security Groups and interfaces are read from, and return the group, for what else is read."""
+    sources = verb.add_argument_group("where to read from")
+    sources.add_argument(
+        "--security-groups", type=Path, metavar="FILE", help="saved answer of EC2; - is standard input"
+    )
+    sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    _add_prefix_lists(sources)
+    sources.add_argument("--vpc-id", default="", metavar="ID", help="VPC (the one this machine is in)")
+    sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
+    verb.add_argument("--json", action="store_true", help="print JSON, for programs")
+    verb.set_defaults(refuse=verb.error, preferences=None)
+    return sources
+
+
+def _add_prefix_lists(group: "argparse._ArgumentGroup") -> None:
+    what = "likewise, the entries of a prefix list; may be repeated"
+    group.add_argument("--prefix-list", action="append", default=[], metavar="ID=FILE", help=what)
+
+
+def add_selftest(selftest: argparse.ArgumentParser) -> None:
+    """Add what `selftest` is told: whom to try it with, and how to say what was found."""
+    selftest.add_argument("host", metavar="HOST[:PORT]", help="a host listed for TLS in this workload's groups (443)")
+    selftest.add_argument("--other", metavar="HOST[:PORT]", help="a TLS host elsewhere, to send the listed name to")
+    selftest.add_argument("--ssh", metavar="HOST[:PORT]", help="a host listed for SSH in this workload's groups (22)")
+    selftest.add_argument(
+        "--here", action="store_true", help="on the box: through a ruleset and an engine in a network of their own"
+    )
+    selftest.add_argument("--list", action="store_true", help="print what would be tried, and send nothing")
+    selftest.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_replay(replay: argparse.ArgumentParser) -> None:
+    """Add what `replay` is told: captures, and the policy and the names they are judged by."""
+    replay.add_argument(
+        "captures", nargs="+", type=Path, metavar="CAPTURE", help="pcap or pcapng file; - is standard input"
+    )
+    policy = replay.add_argument_group("policy")
+    policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
+    policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
+    _add_prefix_lists(policy)
+    policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
+    names = policy.add_mutually_exclusive_group()
+    names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
+    names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")
