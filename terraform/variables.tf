@@ -216,7 +216,7 @@ variable "preferences" {
     grace                = optional(number)
     policy_poll_interval = optional(number)
     preferences_interval = optional(number)
-    wildcard_exposure  = optional(string, "prohibit_public_suffix")
+    wildcard_exposure    = optional(string, "prohibit_public_suffix")
   })
   nullable = false
   default  = {}
