@@ -3,16 +3,13 @@
 from tests.bench.policy import KINDS, measure
 
 SLOWEST = 12.0  # seconds; it takes less than 3 on a machine of its own
-RATIO = 3.0
+RATIO = 5.0  # of a thousand; about 2 without neighbours, who take the processor's caches away
 
 
 def test_decisions_do_not_slow_down_with_names_and_patterns() -> None:
     """A thousand times the names, a thousand times the patterns, and about the same time for each decision."""
-    few, many = measure(100, 10), measure(100_000, 10_000)
+    few, many = measure((100, 10), (100_000, 10_000))
 
+    ratios = {kind: many.decided[kind] / few.decided[kind] for kind in KINDS}
     assert many.compiled < SLOWEST
-    assert {
-        kind: round(many.decided[kind] / few.decided[kind], 1)
-        for kind in KINDS
-        if many.decided[kind] > RATIO * few.decided[kind]
-    } == {}
+    assert max(ratios.values()) < RATIO, ratios
