@@ -11,7 +11,7 @@ from appliance.flow import Flow
 from appliance.limits import Limits
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.allowance import Allowance
-from appliance.policy.crls import BY_PORT, CRL_PORT, decide_crl
+from appliance.policy.crls import BY_PORT, CRL_PORT, CRL_RULES, decide_crl
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.learnt import LearntNames
@@ -38,7 +38,7 @@ class Judge:
     def learn(self, answer: Answer, now: float) -> bool:
         """Take in an answer about a name that may be reached; tell whether it brought an address that was not held."""
         policy = self._standing.policy
-        if policy.digest and answer.name not in policy.names:
+        if policy.digest and answer.name not in policy.names and answer.name not in CRL_RULES.tls:
             if not policy.patterns.matches(answer.name):
                 return False  # it went while DNS was asked
             news = self._book.learn(answer, now)
