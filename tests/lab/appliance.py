@@ -209,7 +209,7 @@ class Appliance:
         return _read_events(self.logs / "metrics.jsonl")
 
     def wait_for_event(
-        self, matches: Callable[[Event], bool] | None = None, *, timeout: float = 10.0, skip: int = 0, **fields: object
+        self, matches: Callable[[Event], bool] | None = None, *, timeout: float = 30.0, skip: int = 0, **fields: object
     ) -> Event:
         """Return the first event of either log that has these fields and passes `matches`.
 

@@ -252,7 +252,7 @@ def test_flows_of_a_client_that_is_gone_are_ended(lab: Lab) -> None:
     with open_flow(client, server, server.name) as stream:
         port = stream.getsockname()[1]
         lab.terminate(client)
-        lab.appliance.wait_for_event(spt=port, code="rule_removed", dhost=server.name, timeout=15)
+        lab.appliance.wait_for_event(spt=port, code="rule_removed", dhost=server.name)
     assert tracked(lab, port) == ""
 
 

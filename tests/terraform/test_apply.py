@@ -12,6 +12,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from appliance.policy.preferences import DEFAULTS, write_preferences
 from tests.lab.lab import Lab
 from tests.terraform.deployment import NAME, ROOT_DEVICE, Deployment
 from tests.terraform.terraform import Terraform, aws
@@ -156,17 +157,7 @@ def test_logs_and_preferences(deployment: Deployment) -> None:
     assert (kept["logGroupName"], kept["retentionInDays"]) == (f"discrimiNAT_{NAME}", 365)
     assert kept["arn"].removesuffix(":*") == deployment.outputs["log_group_arn"]
     assert parameter["Type"] == "String"
-    assert json.loads(parameter["Value"]) == {
-        "%default": {
-            "flow_log_verbosity": "full",
-            "see_thru": None,
-            "ech": "deny",
-            "clients": [],
-            "syn_gate": "off",
-            "wildcard_exposure": "prohibit_public_suffix",
-            "x509_crls": "ignore",
-        }
-    }
+    assert json.loads(parameter["Value"]) == {"%default": write_preferences(DEFAULTS)}
 
 
 def test_alarms_and_queries_are_there(deployment: Deployment) -> None:
