@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
+from appliance.selftest.segments import checksum_of
 from tests.lab.namespaces import Namespace
 from tests.lab.workload import Workload
 
@@ -397,14 +398,6 @@ class Cable:
         """Put a packet on the link, in a frame of its own."""
         kind = ETH_P_IPV6 if packet[0] >> 4 == 6 else ETH_P_IP
         self._out.sendto(packet, (self._to[0], kind, *self._to[2:]))
-
-
-def checksum_of(octets: bytes) -> int:
-    """Return the Internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f"!{len(octets + b'0') // 2}H", octets + b"\0" * (len(octets) % 2)))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def _parse(packet: bytes) -> tuple[tuple[str, int, str, int], Segment] | None:

@@ -18,13 +18,14 @@ from typing import Self
 
 import pytest
 
+from appliance.selftest.segments import checksum_of
 from tests.lab.appliance import Appliance, Config
 from tests.lab.lab import Lab, wait_until
 from tests.lab.namespaces import Namespace
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS, allowed, hello, launch, refused, ssh, tls
-from tests.lab.tcp import OUR_PORTS, SYN, Peer, Tap, checksum_of
+from tests.lab.tcp import OUR_PORTS, SYN, Peer, Tap
 from tests.lab.workload import Workload
 
 PARAMETER = "DiscrimiNAT_bounds"
