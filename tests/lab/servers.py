@@ -173,19 +173,9 @@ def speak_relay(connect: Callable[[], socket.socket]) -> Conversation:
 
     async def conversation(connection: Connection) -> None:
         reader, writer = await asyncio.open_connection(sock=connect())
-
-        async def speak() -> None:
-            while data := await reader.read(CHUNK):
-                await connection.send(data)
-
-        speaking = asyncio.create_task(speak())
-        listening = asyncio.create_task(_feed(connection, writer))
         try:
-            await asyncio.wait({speaking, listening}, return_when=asyncio.FIRST_COMPLETED)
+            await _exchange(connection, reader, writer)
         finally:
-            for task in (speaking, listening):
-                task.cancel()
-            await asyncio.gather(speaking, listening, return_exceptions=True)
             writer.close()
 
     return conversation
@@ -202,20 +192,9 @@ def speak_program(*argv: str) -> Conversation:
         )
         assert program.stdin is not None
         assert program.stdout is not None
-        says = program.stdout
-
-        async def speak() -> None:
-            while data := await says.read(CHUNK):
-                await connection.send(data)
-
-        speaking = asyncio.create_task(speak())
-        listening = asyncio.create_task(_feed(connection, program.stdin))
         try:
-            await asyncio.wait({speaking, listening}, return_when=asyncio.FIRST_COMPLETED)
+            await _exchange(connection, program.stdout, program.stdin)
         finally:
-            for task in (speaking, listening):
-                task.cancel()
-            await asyncio.gather(speaking, listening, return_exceptions=True)
             program.stdin.close()  # a child of its own, which kill() does not reach, ends by that
             if program.returncode is None:
                 os.killpg(program.pid, signal.SIGKILL)  # what it has started holds its pipes, too
@@ -247,6 +226,22 @@ def tls_context(
     if refuse:
         context.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
     return context
+
+
+async def _exchange(connection: Connection, says: asyncio.StreamReader, hears: asyncio.StreamWriter) -> None:
+    """Pass octets on both ways until either end has no more."""
+
+    async def speak() -> None:
+        while data := await says.read(CHUNK):
+            await connection.send(data)
+
+    tasks = [asyncio.create_task(speak()), asyncio.create_task(_feed(connection, hears))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _feed(connection: Connection, sink: asyncio.StreamWriter) -> None:
