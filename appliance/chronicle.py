@@ -5,6 +5,7 @@ Nothing here blocks on the network: the shipper has a thread and a bounded spool
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.edge import cloudwatch
@@ -50,9 +51,16 @@ class Chronicle:
 
     def tell(self, *events: Event) -> None:
         """Write config events, of now."""
+        self._write_now(CONFIG, events)
+
+    def log(self, events: Sequence[Event]) -> None:
+        """Write flow events, of now: those that no worker tells."""
+        self._write_now(FLOW, events)
+
+    def _write_now(self, stream: str, events: Sequence[Event]) -> None:
         now = time.time()
         if events:
-            self.write(CONFIG, b"".join([render(event, now) for event in events]), int(now * 1000))
+            self.write(stream, b"".join([render(event, now) for event in events]), int(now * 1000))
 
     @property
     def lost(self) -> int:

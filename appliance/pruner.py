@@ -14,10 +14,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from appliance.address import Ipv4
-from appliance.chronicle import FLOW, Chronicle
+from appliance.chronicle import Chronicle
 from appliance.dataplane import Dataplane
 from appliance.edge.conntrack import Connection, Conntrack
-from appliance.edge.journal import render
 from appliance.edge.system import ESTABLISHED_WAIT, UNACKNOWLEDGED_WAIT
 from appliance.errors import KernelError
 from appliance.policy.decision import Decision
@@ -79,15 +78,11 @@ class Pruner:
             self._write([(connection.flow, reason) for connection, reason in pruned[:LOGGED]])
 
     def _write(self, pruned: Sequence[tuple[OpenFlow, Reason]]) -> None:
-        now = time.time()
         policy, today, preferences = self._dataplane.in_force
         standing = Standing(self._instance, today)
         standing.policy, standing.grant = policy, preferences.grant
-        lines = []
-        for flow, reason in pruned:
-            key = (flow.client, flow.client_port, flow.server, flow.server_port)
-            lines.append(render(standing.event("client", key, Decision(allow=False, reason=reason)).event, now))
-        self._chronicle.write(FLOW, b"".join(lines), int(now * 1000))
+        decided = ((flow.key, Decision(allow=False, reason=reason)) for flow, reason in pruned)
+        self._chronicle.log([standing.event("client", key, decision).event for key, decision in decided])
 
 
 def choose(undecided: Iterable[Connection], *, wait: float, most: int) -> list[Pruned]:

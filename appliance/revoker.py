@@ -13,9 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 
 from appliance.address import Ipv4
-from appliance.chronicle import FLOW, Chronicle
+from appliance.chronicle import Chronicle
 from appliance.edge.conntrack import Conntrack, Marks
-from appliance.edge.journal import render
 from appliance.edge.netfilter import STATE_MASK, Mark
 from appliance.errors import KernelError
 from appliance.policy.decision import Decision
@@ -103,10 +102,9 @@ class Revoker:
 
     def _write(self, revoked: Sequence[tuple[OpenFlow, Reason]], standing: Standing) -> None:
         """Write the flow events; names are those of the policy that allowed the flows, if this run has known it."""
-        now = time.time()
         flows = [flow for flow, _ in revoked]
         names = names_of(standing.policy, flows) | names_of(self._before, flows)
-        lines = []
+        events = []
         for flow, reason in revoked:
             decision, protocol = Decision(allow=False, reason=reason), "unknown"
             if flow in names:
@@ -117,6 +115,5 @@ class Revoker:
                 else:
                     decision = decision._replace(name=str(entry))
                 protocol = rule.protocol.value
-            key = (flow.client, flow.client_port, flow.server, flow.server_port)
-            lines.append(render(standing.event("client", key, decision, protocol=protocol).event, now))
-        self._chronicle.write(FLOW, b"".join(lines), int(now * 1000))
+            events.append(standing.event("client", flow.key, decision, protocol=protocol).event)
+        self._chronicle.log(events)

@@ -38,6 +38,11 @@ class OpenFlow(NamedTuple):
     server_port: int
     entry: int
 
+    @property
+    def key(self) -> tuple[Ipv4, int, Ipv4, int]:
+        """Addresses and ports, as the log wants them."""
+        return self[:4]
+
 
 class EntryNumbers:
     """The function above, with a memory: the same few entries let most flows open."""
