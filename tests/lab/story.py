@@ -30,6 +30,17 @@ def ssh(*names: str, port: int = 22) -> Rule:
     return egress("tcp", port, description=f"discriminat:ssh:{','.join(names)}")
 
 
+def prefix_list(lab: Lab, *networks: str, family: str = "IPv4") -> str:
+    """Make a list of this account, and return its id."""
+    made = lab.ec2.create_managed_prefix_list(
+        PrefixListName="servers",
+        AddressFamily=family,
+        MaxEntries=500,
+        Entries=[{"Cidr": each} for each in networks],
+    )
+    return str(made["PrefixList"]["PrefixListId"])
+
+
 def launch(lab: Lab, name: str, *rules: Rule, **options: Any) -> Workload:
     """Launch a client whose only group has these rules, and wait until the appliance knows both."""
     return launch_in(lab, name, [lab.security_group(name, *rules)], **options)

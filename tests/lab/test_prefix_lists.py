@@ -4,23 +4,12 @@ import pytest
 
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import egress
-from tests.lab.story import allowed, launch, refused, tls
+from tests.lab.story import allowed, launch, prefix_list, refused, tls
 
 ENTRIES = "GetManagedPrefixListEntries"
 
 
 pytestmark = pytest.mark.usefixtures("appliance")
-
-
-def prefix_list(lab: Lab, *networks: str, family: str = "IPv4") -> str:
-    """Make a list of this account, and return its id."""
-    made = lab.ec2.create_managed_prefix_list(
-        PrefixListName="servers",
-        AddressFamily=family,
-        MaxEntries=500,
-        Entries=[{"Cidr": each} for each in networks],
-    )
-    return str(made["PrefixList"]["PrefixListId"])
 
 
 def edit(lab: Lab, list_id: str, *, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> None:

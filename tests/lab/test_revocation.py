@@ -253,7 +253,7 @@ def test_flows_of_a_client_that_is_gone_are_ended(lab: Lab) -> None:
         port = stream.getsockname()[1]
         lab.terminate(client)
         lab.appliance.wait_for_event(spt=port, code="rule_removed", dhost=server.name)
-    assert tracked(lab, port) == ""
+    assert tracked(lab, client, port) == ""
 
 
 def test_a_reply_that_comes_after_the_change_opens_nothing(lab: Lab) -> None:
@@ -531,7 +531,7 @@ def parted(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
         assert answer is not None
         peer.expects = answer.sequence + 1
         peer.send(b"", at=len(GOOD) + 1, flags=ACK)
-        assert wait_until(lambda: f"TIME_WAIT src={client.address}" in tracked(lab, peer.source_port))
+        assert wait_until(lambda: f"TIME_WAIT src={client.address}" in tracked(lab, client, peer.source_port))
         return peer.source_port
 
 
@@ -555,9 +555,10 @@ def revoked(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
         return peer.source_port
 
 
-def tracked(lab: Lab, port: int) -> str:
-    """Return what the appliance's kernel knows of a client's port."""
-    return lab.appliance.namespace.run("conntrack", "-L", "-p", "tcp", "--orig-port-src", str(port)).stdout
+def tracked(lab: Lab, client: Workload, port: int) -> str:
+    """Return what the appliance's kernel knows of a client's port; others may have used the same number."""
+    own = "--orig-src", client.address, "--orig-port-src", str(port)
+    return lab.appliance.namespace.run("conntrack", "-L", "-p", "tcp", *own).stdout
 
 
 @pytest.mark.parametrize("former", [parted, denied, revoked])

@@ -31,7 +31,7 @@ def web(lab: Lab, appliance: object) -> Workload:
         lab,
         "tls",
         tls(*map(name, LISTED)),
-        tls(name("narrow"), port=8443, peer="198.51.100.0/24"),
+        tls(name("narrow"), port=8443, peer="198.18.0.0/15"),  # where no server of the lab is
         egress("tcp", 8443),
         egress("tcp", 80),
         egress("tcp", 9443, description="no annotation"),

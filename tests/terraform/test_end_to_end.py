@@ -20,6 +20,7 @@ from tests.lab.appliance import Appliance
 from tests.lab.lab import wait_until
 from tests.lab.security_group import Group, egress
 from tests.lab.servers import Server
+from tests.lab.story import prefix_list
 from tests.lab.workload import Workload
 from tests.terraform.deployment import NAME, Deployment
 
@@ -119,6 +120,20 @@ def test_a_listed_name_at_another_address_is_refused(town: Town) -> None:
     assert not client.curl(f"https://{API}/", "--insecure", "--connect-to", f"::{ELSEWHERE}:443").ok
 
     refused(town, client, town.servers[ELSEWHERE], "address_mismatch")
+
+
+def test_a_prefix_list_may_be_the_destination(town: Town) -> None:
+    """The appliance reads the lists that annotated rules lead to, by the rights of its role."""
+    lab = town.deployment.lab
+    list_id = prefix_list(lab, f"{town.servers[API].address}/32")
+    listed_by = lab.security_group("by list", egress("tcp", 443, list_id, f"discriminat:tls:{API}"))
+    town.own_groups.append(listed_by)
+    client = town.launch("by list", [listed_by])
+
+    assert client.curl(f"https://{API}/").ok
+
+    event = town.appliance.wait_for_event(cat="server", dhost=API, outcome="allowed", src=client.address)
+    assert list_id in event["rule"]
 
 
 def test_nothing_annotated_nothing_let_out(town: Town) -> None:
