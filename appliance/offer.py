@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from appliance.packing import write_entry
 from appliance.policy.annotation import Protocol
 from appliance.sighting import Unlistable
-from appliance.suggestion import GroupSuggestion, Suggestion
+from appliance.suggestion import GroupSuggestion, Offered, Suggestion
 from appliance.suspicion import SELDOM, Crowd
 from appliance.usage import Other, Tally
 
@@ -20,18 +21,18 @@ LOOK: Final = "look at each name before you list it: a workload chose it, while 
 
 _HEADS = ("PORT", "PROTOCOL", "NAME", "FLOWS", "FIRST", "LAST")
 _SHOWN = 3  # names of a crowd
-_OTHERS_SHOWN = 20  # destinations for one reason
+_OTHERS_SHOWN = 20  # destinations for one reason, names of one pattern, patterns that are not proposed
 
 
 def render_table(suggestion: Suggestion) -> str:
     """Return the suggestion for people: a table for each group, then what is apart, and the sums in the last line."""
-    tables = [_table(group) for group in suggestion.groups if group.rows]
+    tables = [_table(group) for group in suggestion.groups if group.offered]
     return _join(tables, suggestion)
 
 
 def render_annotations(suggestion: Suggestion) -> str:
     """Return the egress rules for each group, with their descriptions, and what is apart as in the table."""
-    return _join([_annotations(group) for group in suggestion.groups if group.rows], suggestion)
+    return _join([_annotations(group) for group in suggestion.groups if group.offered], suggestion)
 
 
 def render_terraform(suggestion: Suggestion, source: str = SOURCE) -> str:
@@ -39,7 +40,7 @@ def render_terraform(suggestion: Suggestion, source: str = SOURCE) -> str:
 
     `source`: of the module.
     """
-    blocks = [_block(group, source) for group in suggestion.groups if group.rows]
+    blocks = [_block(group, source) for group in suggestion.groups if group.offered]
     lines = [
         f"# {_sums(suggestion)}",
         f"# By discriminat suggest; {LOOK}.",
@@ -58,7 +59,8 @@ def offer_document(suggestion: Suggestion) -> dict[str, object]:
         "unplaced": suggestion.unplaced,
         "names": suggestion.names,
         "held_back": suggestion.held_back,
-        "groups": [_group_document(group) for group in suggestion.groups],
+        **({"patterns": len(suggestion.families)} if suggestion.fewest else {}),
+        "groups": [_group_document(group, patterns=suggestion.fewest > 0) for group in suggestion.groups],
         "others": [
             {
                 "gid": other.group,
@@ -75,10 +77,11 @@ def offer_document(suggestion: Suggestion) -> dict[str, object]:
 
 
 def sums(suggestion: Suggestion) -> tuple[str, ...]:
-    """Return how many of what there are, the flows last."""
+    """Return how many of what there are, the flows last; of patterns only where they were asked for."""
     return (
-        _count(len([group for group in suggestion.groups if group.rows]), "group"),
+        _count(len([group for group in suggestion.groups if group.offered]), "group"),
         _count(suggestion.names, "name"),
+        *_sum_of_patterns(suggestion),
         f"{suggestion.held_back} held back",
         f"{len(suggestion.others)} without a rule",
         _count(suggestion.flows, "flow"),
@@ -113,7 +116,12 @@ def notes(suggestion: Suggestion) -> list[str]:
         )
         if group.seldom:
             told.append(f"{_count(group.seldom, 'name')} of {group.group} below --min-count")
-    return told
+    return [*told, *_notes_on_patterns(suggestion)]
+
+
+def about_family(offered: Offered) -> str:
+    """Return what to say of a pattern, in front of the names that it stands for."""
+    return f"stands for {_count(len(offered.names), 'name')} seen, and for all others like them"
 
 
 def about_crowd(crowd: Crowd) -> tuple[str, str]:
@@ -143,6 +151,31 @@ def by_reason(suggestion: Suggestion) -> dict[Unlistable, list[tuple[Other, Tall
     return reasons
 
 
+def _notes_on_patterns(suggestion: Suggestion) -> Iterator[str]:
+    if suggestion.hindrance:
+        yield f"no pattern is proposed: {suggestion.hindrance}"
+    elif suggestion.fewest and not suggestion.families:
+        yield (
+            f"no pattern is proposed: no {suggestion.fewest} names that differ in one label, each used more than"
+            f" {SELDOM} times, have one that is safe"
+        )
+    told = [
+        f"no pattern {write_entry(refusal.pattern)} for {_count(len(refusal.names), 'name')} of {group.group},"
+        f" port {port}: {refusal.why}"
+        for group in suggestion.groups
+        for port, refusal in group.refusals
+    ]
+    yield from told[:_OTHERS_SHOWN]
+    if len(told) > _OTHERS_SHOWN:
+        yield f"no pattern in {len(told) - _OTHERS_SHOWN} more cases"
+
+
+def _sum_of_patterns(suggestion: Suggestion) -> Iterator[str]:
+    if suggestion.fewest:
+        covered = sum(len(family.names) for family in suggestion.families)
+        yield f"{_count(len(suggestion.families), 'pattern')} for {_count(covered, 'name')}"
+
+
 # ---- text ----
 
 
@@ -154,7 +187,7 @@ def _join(parts: list[str], suggestion: Suggestion) -> str:
     told = notes(suggestion)
     if told:
         parts.append("\n".join(f"note: {note}" for note in told))
-    if suggestion.names:
+    if suggestion.names or suggestion.families:
         parts.append(LOOK)
     return "\n\n".join([*parts, _sums(suggestion)]) + "\n"
 
@@ -162,16 +195,28 @@ def _join(parts: list[str], suggestion: Suggestion) -> str:
 def _table(group: GroupSuggestion) -> str:
     rows = [
         (
-            str(row.use.port),
-            row.use.protocol.value,
-            str(row.use.name),
-            str(row.tally.count),
-            minute(row.tally.first),
-            minute(row.tally.last),
+            str(each.port),
+            each.protocol.value,
+            write_entry(each.entry),
+            str(each.tally.count),
+            minute(each.tally.first),
+            minute(each.tally.last),
         )
-        for row in group.rows
+        for each in group.offered
     ]
-    return "\n".join([heading(group), *_columns([_HEADS, *rows])])
+    return "\n".join([heading(group), *_columns([_HEADS, *rows]), *_families(group)])
+
+
+def _families(group: GroupSuggestion) -> Iterator[str]:
+    """Yield what each pattern stands for."""
+    for each in group.offered:
+        if each.names:
+            yield f"  {write_entry(each.entry)} on {each.port} {about_family(each)}: {_some(each.names)}"
+
+
+def _some(names: Sequence[object]) -> str:
+    more = [f"and {len(names) - _OTHERS_SHOWN} more"] if len(names) > _OTHERS_SHOWN else []
+    return ", ".join([*_strings(names[:_OTHERS_SHOWN]), *more])
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -187,7 +232,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 def _annotations(group: GroupSuggestion) -> str:
     lines = [f"  tcp/{rule.port} {rule.destination or 'in another group'}  {rule.description}" for rule in group.rules]
-    return "\n".join([heading(group), *lines])
+    return "\n".join([heading(group), *lines, *_families(group)])
 
 
 def _held_back(suggestion: Suggestion) -> Iterator[str]:
@@ -246,16 +291,19 @@ def _block(group: GroupSuggestion, source: str) -> str:
 
 def _lists(group: GroupSuggestion) -> Iterator[str]:
     for protocol in Protocol:
-        ports: dict[int, list[str]] = {}
-        for row in group.rows:
-            if row.use.protocol is protocol:
-                ports.setdefault(row.use.port, []).append(str(row.use.name))
+        ports: dict[int, list[Offered]] = {}
+        for each in group.offered:
+            if each.protocol is protocol:
+                ports.setdefault(each.port, []).append(each)
         if ports:
             yield ""
             yield f"  {protocol} = {{"
-            for port, names in ports.items():
+            for port, listed in ports.items():
                 yield f"    {port} = ["
-                yield from (f"      {_quote(name)}," for name in names)
+                for each in listed:
+                    if each.names:
+                        yield f"      # {about_family(each)}: {_some(each.names)}"
+                    yield f"      {_quote(write_entry(each.entry))},"
                 yield "    ]"
             yield "  }"
 
@@ -268,7 +316,7 @@ def _quote(text: str) -> str:
 # ---- JSON ----
 
 
-def _group_document(group: GroupSuggestion) -> dict[str, object]:
+def _group_document(group: GroupSuggestion, *, patterns: bool) -> dict[str, object]:
     return {
         "gid": group.group if group.is_known else "",
         "name": group.name,
@@ -283,12 +331,38 @@ def _group_document(group: GroupSuggestion) -> dict[str, object]:
             }
             for row in group.rows
         ],
+        **(_patterns_document(group) if patterns else {}),
         "rules": [
             {"rule": f"tcp/{rule.port} {rule.destination}".rstrip(), "description": rule.description}
             for rule in group.rules
         ],
         "below_min_count": group.seldom,
         "held_back": [{"parent": str(crowd.parent), "names": _strings(crowd.names)} for crowd in group.crowds],
+    }
+
+
+def _patterns_document(group: GroupSuggestion) -> dict[str, object]:
+    return {
+        "patterns": [
+            {
+                "pattern": write_entry(family.pattern),
+                "dpt": family.port,
+                "proto": Protocol.TLS.value,
+                **_tally_document(family.tally),
+                "names": _strings(family.names),
+            }
+            for family in group.families
+        ],
+        "patterns_refused": [
+            {
+                "pattern": write_entry(refusal.pattern),
+                "dpt": port,
+                "proto": Protocol.TLS.value,
+                "names": _strings(refusal.names),
+                "reason": refusal.why,
+            }
+            for port, refusal in group.refusals
+        ],
     }
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from appliance.errors import PolicyError
+from appliance.family import FEWEST, LEAST
 from appliance.offer import SOURCE
+from appliance.policy.exposure import Exposure
 from appliance.policy.fqdn import Fqdn, quote
 from appliance.sighting import GROUP
 
@@ -21,6 +23,7 @@ class Order:
     `files`: none: CloudWatch. `since`, `until`: as they are written; empty where not given.
     `groups`: the ids of those to look at; none: all. `min_count`: flows that a name needs.
     `kept`: parents of names that are suggested, however many there are.
+    `wildcards_from`: names that a pattern is proposed for; 0: none is. `exposure`: which patterns the deployment takes.
     `html`: where a page is written, besides what is printed. `module`: source of the Terraform module.
     """
 
@@ -35,6 +38,8 @@ class Order:
     groups: tuple[str, ...]
     min_count: int
     kept: tuple[Fqdn, ...]
+    wildcards_from: int
+    exposure: Exposure
     format: str
     html: Path | None
     module: str
@@ -51,6 +56,9 @@ class Order:
                 raise PolicyError(f"{quote(group)} is not the id of a Security Group", hint="write it as sg-0a1b2c3d")
         if arguments.min_count < 1:
             raise PolicyError(f"--min-count: {arguments.min_count} is no count", hint="write a whole number, 1 or more")
+        fewest = arguments.wildcards_from
+        if fewest < LEAST:
+            raise PolicyError(f"--wildcards-from: {fewest} names are no family", hint=f"write {LEAST} or more")
         files = [*arguments.files, arguments.network_interfaces, arguments.security_groups]
         if files.count(STANDARD_INPUT) > 1:
             raise PolicyError("standard input can be one file only", hint="name the others")
@@ -66,6 +74,8 @@ class Order:
             groups=tuple(arguments.group),
             min_count=arguments.min_count,
             kept=tuple(map(Fqdn.parse, arguments.keep)),
+            wildcards_from=fewest if arguments.wildcards else 0,
+            exposure=Exposure(arguments.wildcard_exposure),
             format=arguments.format,
             html=arguments.html,
             module=arguments.module,
@@ -83,6 +93,17 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--group", action="append", default=[], metavar="ID", help="of this group alone; repeatable")
     verb.add_argument("--min-count", type=int, default=1, metavar="N", help="flows that a name needs (1)")
     verb.add_argument("--keep", action="append", default=[], metavar="NAME", help="parent of names to suggest anyway")
+    verb.add_argument("--wildcards", action="store_true", help="propose patterns for names that differ in one label")
+    verb.add_argument(
+        "--wildcards-from", type=int, default=FEWEST, metavar="N", help=f"names that a pattern needs ({FEWEST})"
+    )
+    verb.add_argument(
+        "--wildcard-exposure",
+        choices=[*Exposure],
+        default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
+        metavar="WORD",
+        help=f"which patterns the deployment takes: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",
+    )
     sources = verb.add_argument_group("where to read from")
     sources.add_argument("--log-group", default="discrimiNAT", metavar="NAME", help="in CloudWatch (discrimiNAT)")
     sources.add_argument("--log-stream", default="flow", metavar="NAME", help="in it (flow)")

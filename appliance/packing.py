@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from appliance.lint import DESCRIPTION_MAX
 from appliance.policy.annotation import KEYWORD, Protocol
-from appliance.policy.fqdn import Fqdn
+from appliance.policy.pattern import ONE, ONE_IN_AWS, Entry
 
 MASKS: Final = 33  # 0.0.0.0/0 to 0.0.0.0/32
 
-Listed = tuple[int, Protocol, Fqdn]  # port, protocol, name
+Listed = tuple[int, Protocol, Entry]  # port, protocol, name or pattern
 Place = tuple[int, str]  # port and destination of a rule for TCP
 
 
@@ -42,14 +42,24 @@ def pack(listed: Iterable[Listed], taken: Collection[Place] = ()) -> list[Annota
     return rules
 
 
-def _runs(listed: Iterable[Listed]) -> Iterator[tuple[int, Protocol, list[Fqdn]]]:
-    runs: dict[tuple[int, Protocol], list[Fqdn]] = {}
-    for port, protocol, name in sorted(set(listed)):
-        runs.setdefault((port, protocol), []).append(name)
+def write_entry(entry: Entry) -> str:
+    """Return a name or a pattern as a description holds it, in AWS's characters."""
+    return str(entry).replace(ONE, ONE_IN_AWS)
+
+
+def _place(listed: Listed) -> tuple[int, Protocol, tuple[str, ...]]:
+    port, protocol, entry = listed
+    return port, protocol, entry.labels
+
+
+def _runs(listed: Iterable[Listed]) -> Iterator[tuple[int, Protocol, list[str]]]:
+    runs: dict[tuple[int, Protocol], list[str]] = {}
+    for port, protocol, name in sorted(set(listed), key=_place):
+        runs.setdefault((port, protocol), []).append(write_entry(name))
     return ((port, protocol, names) for (port, protocol), names in runs.items())
 
 
-def _descriptions(protocol: Protocol, names: Iterable[Fqdn]) -> Iterator[str]:
+def _descriptions(protocol: Protocol, names: Iterable[str]) -> Iterator[str]:
     head = f"{KEYWORD}:{protocol}:"
     text = ""
     for name in names:

@@ -14,6 +14,7 @@ from appliance.offer import (
     LOOK,
     SOURCE,
     about_crowd,
+    about_family,
     by_reason,
     examples,
     heading,
@@ -22,6 +23,7 @@ from appliance.offer import (
     render_terraform,
     sums,
 )
+from appliance.packing import write_entry
 from appliance.suggestion import Suggestion
 
 TEMPLATE = "suggestion.html.j2"
@@ -39,7 +41,7 @@ def render_page(suggestion: Suggestion, source: str = SOURCE) -> str:
     return environment.get_template(TEMPLATE).render(
         suggestion=suggestion,
         sums=sums(suggestion),
-        groups=[group for group in suggestion.groups if group.rows],
+        groups=[group for group in suggestion.groups if group.offered],
         reasons=by_reason(suggestion),
         notes=notes(suggestion),
         look=LOOK,
@@ -47,9 +49,11 @@ def render_page(suggestion: Suggestion, source: str = SOURCE) -> str:
         style=style,
         style_digest=digest,
         about_crowd=about_crowd,
+        about_family=about_family,
         examples=examples,
         heading=heading,
         minute=minute,
+        write_entry=write_entry,
     )
 
 

@@ -93,6 +93,11 @@ class Usage:
     left_out: int = 0
     unplaced: int = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether different names were counted together, or the next one would be."""
+        return len(self.uses) >= NAMES_MAX
+
     def read(self, line: bytes | str) -> None:
         """Count a line of the flow log."""
         self.lines += 1

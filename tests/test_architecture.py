@@ -44,6 +44,7 @@ REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
 ADVICE_PARTS = {
     "account",
     "explanation",
+    "family",
     "lint",
     "near_miss",
     "offer",
@@ -110,7 +111,7 @@ MAY_IMPORT = {
     "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
     "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
     "page": {"policy"} | ADVICE_PARTS,
-    "survey": {"edge", "order", "page", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
+    "survey": {"edge", "order", "page", "policy", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.
     "cli": {
         "about",

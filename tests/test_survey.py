@@ -301,3 +301,17 @@ def test_progress_is_told_on_standard_error(suggest: Suggest, logs: Any, monkeyp
 
     assert ran.err.startswith("discriminat: reading discrimiNAT/flow: 1 so far, up to 20")
     assert "a.example.com" in ran.out
+
+
+def test_progress_of_a_file_is_told_as_well(suggest: Suggest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of millions of lines takes a while; a small one is silent."""
+    log = tmp_path / "flow.jsonl"
+    log.write_text("\n".join([line()] * (2 * survey.STEP + 1)))
+    assert suggest(str(log)).err == ""
+    ticks = itertools.count(0.0, survey.PROGRESS)
+    monkeypatch.setattr(survey.time, "monotonic", lambda: next(ticks))
+
+    ran = suggest(str(log))
+
+    assert ran.err == "".join(f"discriminat: reading {log}: {count} so far\n" for count in ("1,000", "2,000"))
+    assert "api.example.com" in ran.out
