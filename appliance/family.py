@@ -5,8 +5,9 @@ A pattern opens more than was seen, so it is proposed where it was asked for, an
   - enough of its names were used over and over: what was used once or twice, as a name that carries data is, neither
     counts nor shapes a pattern;
   - it passes the Public Suffix List, as if each of its wildcards were an asterisk, and the deployment's exposure;
-  - it stands for no name that was seen and is not suggested, whatever group it was seen in;
-  - neither below it nor above it are names held back, and it reaches no resolver that answers anybody.
+  - in no group are names held back below its domain, or below one above that: it would open the way they took;
+  - it stands for no name that is set apart in any group, or has less flows than was asked for;
+  - it reaches no resolver that answers anybody.
 
 The names share all of the label that they can: `s3-eu-+` rather than `s3-*`. Everything here is pure.
 """
@@ -24,6 +25,7 @@ from appliance.policy.resolvers import PUBLIC_RESOLVERS
 from appliance.suspicion import SELDOM
 
 FEWEST: Final = 4  # names, unless another number is asked for
+LABELS_MAX: Final = 10  # of a name: those with more are listed by themselves, whatever a workload makes of them
 LEAST: Final = 2  # that may be asked for: one name is no family
 
 _NUMBER = re.compile(r"[0-9]+")
@@ -53,9 +55,9 @@ class Terms:
 
 
 class Shunned(NamedTuple):
-    """What no pattern may stand for. `names`: with what is wrong with each. `parents`: of names that are held back."""
+    """What no pattern may stand for. `apart`: names that are. `parents`: of names that are held back."""
 
-    names: Mapping[Fqdn, str]
+    apart: Iterable[Fqdn]
     parents: Iterable[Fqdn]
 
 
@@ -63,6 +65,8 @@ def find_patterns(counts: Mapping[Fqdn, int], fewest: int) -> set[Pattern]:
     """Return the patterns that names with their number of flows ask for."""
     siblings: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for labels in (name.labels for name, count in counts.items() if count > SELDOM):
+        if len(labels) > LABELS_MAX:
+            continue
         for at in range(len(labels) - 1):  # a pattern of top-level domains is never safe
             siblings.setdefault((labels[:at], labels[at + 1 :]), []).append(labels[at])
     return {
@@ -75,12 +79,12 @@ def find_patterns(counts: Mapping[Fqdn, int], fewest: int) -> set[Pattern]:
 def object_to_patterns(patterns: Iterable[Pattern], guard: Guard, shunned: Shunned) -> dict[Pattern, str]:
     """Return what speaks against those of the patterns that are not safe."""
     judged = set(patterns)
-    objections = _matching(judged, shunned.names)
+    objections = _matching(judged, shunned.apart, "set apart")
     parents = {parent.labels for parent in shunned.parents}
     above = {labels[start:] for labels in parents for start in range(len(labels))}
     for pattern in judged:
         why = _object_to(pattern, guard)
-        tail = _behind(pattern)
+        tail = _behind(pattern)  # also of any name held back that it stands for
         if tail in above or any(tail[start:] in parents for start in range(len(tail))):
             why = why or f"names below {'.'.join(tail)}, or next to it, are held back"
         if why:
@@ -113,7 +117,7 @@ def choose(
 
 def object_to_seldom(patterns: Iterable[Pattern], seldom: Iterable[Fqdn]) -> dict[Pattern, str]:
     """Return what speaks against patterns that stand for names with less flows than was asked for."""
-    return _matching(patterns, dict.fromkeys(seldom, "below --min-count"))
+    return _matching(patterns, seldom, "below --min-count")
 
 
 # ---- what they share ----
@@ -182,10 +186,10 @@ def _behind(pattern: Pattern) -> tuple[str, ...]:
     return pattern.labels[at + 1 :]
 
 
-def _matching(patterns: Iterable[Pattern], names: Mapping[Fqdn, str]) -> dict[Pattern, str]:
+def _matching(patterns: Iterable[Pattern], names: Iterable[Fqdn], what: str) -> dict[Pattern, str]:
     index = PatternIndex(dict.fromkeys(patterns))
     found: dict[Pattern, str] = {}
     for name in sorted(names) if len(index) else ():
         for pattern, _ in index.find(name):
-            found.setdefault(pattern, f"it stands for {name}, which is {names[name]}")
+            found.setdefault(pattern, f"it stands for {name}, which is {what}")
     return found

@@ -260,10 +260,8 @@ def _find_families(drafts: list[_Draft], terms: Terms, others: Iterable[Other]) 
 def _shunned(drafts: list[_Draft], others: Iterable[Other]) -> Shunned:
     """Return what is held back, or cannot become a rule and is no group's name either."""
     listed = {use.name for draft in drafts for use in draft.uses}
-    apart = set(_names_apart(others)) - listed
-    held = [crowd for draft in drafts for crowd in draft.crowds]
-    names = dict.fromkeys(apart, "set apart") | {name: "held back" for crowd in held for name in crowd.names}
-    return Shunned(names, [crowd.parent for crowd in held])
+    parents = [crowd.parent for draft in drafts for crowd in draft.crowds]
+    return Shunned(set(_names_apart(others)) - listed, parents)
 
 
 def _names_apart(others: Iterable[Other]) -> Iterator[Fqdn]:

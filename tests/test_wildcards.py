@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from appliance.edge.suffix_list import read_suffixes
-from appliance.family import FEWEST, Terms, find_patterns
+from appliance.family import FEWEST, LABELS_MAX, Terms, find_patterns
 from appliance.offer import notes, offer_document, render_annotations, render_table, render_terraform
 from appliance.packing import write_entry
 from appliance.page import render_page
@@ -58,6 +58,7 @@ FAMILIES = [
     ("the end alone", "1st 2nd-st 3-st 44st", ["*st.example.com"]),
     ("a label in the middle", "s3.eu.x.test s3.us.x.test s3.ap.x.test s3.af.x.test", ["s3.*.x.test"]),
     ("one is the beginning of another", "a aa aaa aaaa", ["*.example.com"]),
+    ("the ends do not overlap", "aa aaa aaaa aaaaa", ["a*.example.com"]),
     ("nothing in common", "www mail api docs", ["*.example.com"]),
     ("up to the first hyphen", "edge-lhr edge-ams edge-fra edge-cdg www api", ["edge-*.example.com"]),
     ("numbers before all else", "a1 a2 a3 a4 www", ["a+.example.com"]),
@@ -99,6 +100,14 @@ def test_what_was_hardly_used_does_not_count_nor_shape() -> None:
     (family,) = suggested(*used(CDN), *used(["a9.cdn.example.com", "zz.cdn.example.com"], times=1)).families
     assert [str(name) for name in family.names] == [*CDN, "a9.cdn.example.com"]
     assert find_patterns(dict.fromkeys(map(Fqdn.parse, CDN), SELDOM), FEWEST) == set()
+
+
+@pytest.mark.parametrize(("labels", "families"), [(LABELS_MAX, 1), (LABELS_MAX + 1, 0)])
+def test_names_of_very_many_labels_have_none(labels: int, families: int) -> None:
+    """A workload makes names of a hundred labels, and each would be looked at a hundred times."""
+    middle = ".".join("x" * (labels - 3))
+
+    assert len(suggested(*used(f"a{index}.{middle}.example.com" for index in range(4))).families) == families
 
 
 def test_it_sums_up_what_it_stands_for() -> None:
