@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from appliance.edge.suffix_list import read_suffixes
+from appliance.family import Terms
 from appliance.page import render_page, write_page
+from appliance.policy.exposure import Guard
 from appliance.suggestion import suggest
 from appliance.usage import Usage
 from image.tools import Tree
@@ -30,6 +33,11 @@ SWITCHES = (
 MEASURE = """<!doctype html>
 <iframe id="frame" style="border: 0; width: {width}px; height: {height}px" src="page.html"></iframe>
 <script>
+// What a reader sees who opens the names that a pattern stands for, and how wide it is then.
+const unfold = page => {{
+  page.querySelectorAll("details").forEach(each => each.querySelector("summary").click());
+  return {{text: page.body.innerText, scrolled: page.documentElement.scrollWidth}};
+}};
 document.getElementById("frame").onload = event => {{
   const page = event.target.contentDocument, inner = event.target.contentWindow;
   const style = name => inner.getComputedStyle(page.querySelector(name));
@@ -42,6 +50,7 @@ document.getElementById("frame").onload = event => {{
     title: page.title,
     scripts: page.querySelectorAll("script, img, iframe, link").length,
     text: page.body.innerText,
+    unfolded: unfold(page),
     terraform: page.getElementById("terraform").textContent,
     radius: style("li").borderRadius,
     ink: style("body").color,
@@ -68,6 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(line(f"service-{index}.example.com", at=MORNING + timedelta(hours=index)) for index in range(12)),
         *[line(of_length(239, "x"), 65535)] * 10_000,
         *(line(f"d{index}.{'e' * 60}.example.net", gid=OTHER_GROUP) for index in range(30)),
+        *(line(f"n{index}.cdn.example.com") for index in range(40) for _ in range(3)),
         line("git.example.com", gid="%default"),
         line("", 22, protocol="ssh", version="2.0"),
         line(HOSTILE),
@@ -76,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         usage.read(text)
     made = tmp_path_factory.mktemp("page")
-    write_page(made / "page.html", render_page(suggest(usage)))
+    write_page(made / "page.html", render_page(suggest(usage, terms=Terms(Guard(suffixes=read_suffixes())))))
     return made
 
 
@@ -126,6 +136,18 @@ def test_it_has_what_a_reader_looks_for(browser: Tree, folder: Path) -> None:
     for text in (GROUP, "service-7.example.com", "SSH carries no name", "Held back", "10000"):
         assert text in seen["text"]
     assert f'security_group_id = "{GROUP}"' in seen["terraform"]
+
+
+def test_a_pattern_shows_what_it_stands_for_when_it_is_opened(browser: Tree, folder: Path) -> None:
+    """On a tap, without a script, and still no wider than the phone."""
+    seen = measure(browser, folder, PHONE)
+
+    assert "n*.cdn.example.com" in seen["text"]
+    assert "stands for 40 names seen" in seen["text"]
+    assert "n39.cdn.example.com" not in seen["text"].partition("Terraform")[0]
+    assert "n39.cdn.example.com" in seen["unfolded"]["text"].partition("Terraform")[0]
+    assert seen["unfolded"]["scrolled"] <= seen["width"]
+    assert '"n*.cdn.example.com",' in seen["terraform"]
 
 
 def test_it_is_dark_where_the_phone_is(browser: Tree, folder: Path) -> None:

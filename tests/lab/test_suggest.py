@@ -153,6 +153,39 @@ def test_suggested_rules_get_on_with_those_that_the_group_has(lab: Lab, tmp_path
         lab.appliance.wait_for_event(dhost=server.name, cat="client", outcome="allowed", gid=group.id, skip=skip)
 
 
+def test_a_suggested_pattern_lets_a_new_member_of_the_family_pass(lab: Lab) -> None:
+    """Seen under see-thru, proposed, applied and enforced: the same names pass, and one more; no other name does."""
+    names = [f"a{index}.family.suggest.test" for index in range(1, 5)]
+    new, strange = "a5.family.suggest.test", "b1.family.suggest.test"
+    for name in (*names, new, strange):
+        lab.internet.tls(name)
+    client = launch(lab, "family", egress("-1", None, description=f"discriminat:see-thru:{TOMORROW}"))
+    skip = len(lab.appliance.flow_events())
+    for name in names * 3:
+        assert client.curl(f"https://{name}/").ok
+    mine = {"cat": "client", "src": client.address, "see_thru_exerted": True}
+    assert wait_until(lambda: len(matching(lab, skip, mine)) >= 3 * len(names), 10)
+
+    log = str(lab.appliance.logs / "flow.jsonl")
+    (group,) = suggested(lab, log, "--wildcards", "--group", group_of(lab, client))["groups"]
+    assert [(each["pattern"], each["names"]) for each in group["patterns"]] == [("a+.family.suggest.test", names)]
+    assert [each["description"] for each in group["rules"]] == ["discriminat:tls:a+.family.suggest.test"]
+    wear(lab, client, lab.security_group("family-strict", *(rule(each) for each in group["rules"])))
+
+    skip = len(lab.appliance.flow_events())
+    for name in (*names, new):
+        assert client.curl(f"https://{name}/").ok
+        event = lab.appliance.wait_for_event(dhost=name, src=client.address, cat="client", outcome="allowed", skip=skip)
+        assert "see_thru_exerted" not in event
+    assert not client.curl(f"https://{strange}/").ok
+    lab.appliance.wait_for_event(dhost=strange, src=client.address, cat="client", outcome="disallowed", skip=skip)
+
+
+def matching(lab: Lab, skip: int, fields: dict[str, object]) -> list[dict[str, Any]]:
+    """Return the flow events after the first `skip` that have these fields."""
+    return [each for each in lab.appliance.flow_events()[skip:] if fields.items() <= each.items()]
+
+
 def test_under_the_preferences_see_thru_groups_are_told_from_interfaces(lab: Lab, tmp_path: Path) -> None:
     """A client without annotation, everybody's see-thru, and EC2's answer as it is saved."""
     lab.internet.tls("default.suggest.test")

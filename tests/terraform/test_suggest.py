@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 
 from appliance.edge.ec2 import parse_security_groups
+from appliance.edge.suffix_list import read_suffixes
+from appliance.family import Terms
 from appliance.lint import lint
 from appliance.offer import render_terraform
 from appliance.policy.annotation import Protocol
+from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory
+from appliance.policy.pattern import Pattern
 from appliance.policy.policy import compile_policy
 from appliance.sighting import NAME_MAX
 from appliance.suggestion import suggest
@@ -21,7 +25,13 @@ from tests.terraform.allowlists import of_length
 from tests.terraform.terraform import Terraform, aws
 
 NAMES = ["api.example.com", "_x.example.com", "9.example.com", "xn--bcher-kva.example", of_length(NAME_MAX, "x")]
-MANY = [f"service-{index}.example.com" for index in range(30)]
+GUARD = Guard(suffixes=read_suffixes())
+MANY = [f"service-{index}.n{index}.example.com" for index in range(30)]
+FAMILIES = {  # patterns, as descriptions hold them, and names that they stand for
+    "a+.cdn.example.net": [f"a{index}.cdn.example.net" for index in range(1, 6)],
+    "s3-*.example.net": [f"s3-{place}.example.net" for place in ("eu-west-1", "us-east-2", "apac", "af")],
+    "files.*.example.net": [f"files.{place}.example.net" for place in ("lhr", "ams", "fra", "dublin")],
+}
 HOSTILE = ['"]}', "${file(1)}", "a.b\n", "%{if true}", "*.example.com", "192.0.2.1", "localhost"]
 
 
@@ -48,13 +58,14 @@ def test_what_is_suggested_is_applied_as_it_is(cloud: Lab, groups: list[str], tm
     texts = [
         *(line(name, gid=first) for name in (*NAMES, *HOSTILE)),
         *(line(name, 8443, gid=first) for name in MANY for _ in range(3)),
+        *(line(name, gid=first) for family in FAMILIES.values() for name in family for _ in range(3)),
         line("api.example.com", gid="%default", client="10.9.1.10", at=MORNING),
     ]
     for text in texts:
         usage.read(text)
     Terraform.copy(tmp_path, "modules/allowlist")
     terraform = Terraform(tmp_path, aws(cloud.emulator.url, cloud.region))
-    written = render_terraform(suggest(usage), "./terraform/modules/allowlist")
+    written = render_terraform(suggest(usage, terms=Terms(GUARD)), "./terraform/modules/allowlist")
     (tmp_path / "allowlist.tf").write_text(written)
 
     terraform.run("fmt", "-check", "-diff", "allowlist.tf")
@@ -67,14 +78,15 @@ def test_what_is_suggested_is_applied_as_it_is(cloud: Lab, groups: list[str], tm
     try:
         found = cloud.ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]
         inventory = Inventory(parse_security_groups(found), ())
-        assert lint(inventory, MORNING.date(), with_interfaces=False).findings == ()
+        assert lint(inventory, MORNING.date(), with_interfaces=False, guard=GUARD).findings == ()
         granted = {
             (rule.gid, rule.port, rule.protocol, name)
-            for rule, names in compile_policy(inventory).rules.items()
+            for rule, names in compile_policy(inventory, GUARD).rules.items()
             for name in names
         }
         assert granted == {
             *((first, 443, Protocol.TLS, Fqdn.parse(name)) for name in NAMES),
+            *((first, 443, Protocol.TLS, Pattern.parse(pattern)) for pattern in FAMILIES),
             *((first, 8443, Protocol.TLS, Fqdn.parse(name)) for name in MANY),
             (second, 443, Protocol.TLS, Fqdn.parse("api.example.com")),
         }
