@@ -92,13 +92,14 @@ wears, which is told from --network-interfaces; of several, to the one given wit
 
 Workloads chose the names while everything passed. 20 names or more below one parent that are hardly used again are
 held back, as data can be carried out in such names: --keep PARENT suggests them nevertheless.
+
 --wildcards proposes a pattern in place of names of one group and port, for TLS, that differ in one label: 4 of them or
-more (--wildcards-from), each used 3 times or more. It is as narrow as these names let it be: s3-eu-+, then s3-*, then *;
-+ is one character, * one or more. It is proposed only where the Public Suffix List has nothing against it, no names are
-held back in its domain or above, it reaches no public resolver, and it stands for no name that is set apart or below
---min-count; a note says what spoke against one. Any name that it matches will pass, so look at what it stands for.
-Where the preference wildcard_exposure of the deployment is stricter than the default, such a pattern grants nothing, and
-the config log has the rejection: give the same word with --wildcard-exposure, and only what it takes is proposed.
+more (--wildcards-from), each used 3 times or more. It is as narrow as these names let it be: s3-eu-+, or s3-*, or *. A +
+is one character, a * one or more. A pattern is proposed only if it passes the Public Suffix List, if no names are held
+back in its domain or above, and if it matches no public resolver and no name that is set apart or below --min-count. A
+note says what spoke against one. All names that it matches will pass, not only those that it stands for.
+Where the deployment's wildcard_exposure is stricter than the default, a pattern may grant nothing, and the config log
+has the rejection: give the same word with --wildcard-exposure, and only what it takes is proposed.
 
 Of a port that no rule has, only the name is known: the first hello may still be refused, for ECH as an example.
 

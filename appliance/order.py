@@ -62,6 +62,8 @@ class Order:
         files = [*arguments.files, arguments.network_interfaces, arguments.security_groups]
         if files.count(STANDARD_INPUT) > 1:
             raise PolicyError("standard input can be one file only", hint="name the others")
+        if arguments.html and arguments.html in {*files, STANDARD_INPUT}:
+            raise PolicyError(f"--html: {arguments.html} is read, or is no file", hint="name a file to write a page to")
         return cls(
             files=tuple(arguments.files),
             log_group=arguments.log_group,

@@ -4,7 +4,9 @@ Jinja escapes whatever is put in, and the page's own policy (CSP) lets nothing r
 """
 
 import base64
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import jinja2
@@ -55,6 +57,18 @@ def render_page(suggestion: Suggestion, source: str = SOURCE) -> str:
         minute=minute,
         write_entry=write_entry,
     )
+
+
+def find_place(path: Path) -> None:
+    """Look whether there is room for a page: what it is made of may take long to read.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    missing = not path.parent.is_dir()
+    if missing or path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        fault = errno.ENOENT if missing else errno.EISDIR if path.is_dir() else errno.EACCES
+        raise InputError(f"{path}: {os.strerror(fault)}", hint="--html wants a file to write")
 
 
 def write_page(path: Path, page: str) -> None:

@@ -18,7 +18,7 @@ from appliance.errors import InputError, PolicyError
 from appliance.family import Terms
 from appliance.offer import offer_document, render_annotations, render_table, render_terraform
 from appliance.order import STANDARD_INPUT, Order
-from appliance.page import render_page, write_page
+from appliance.page import find_place, render_page, write_page
 from appliance.period import parse_moment
 from appliance.policy.exposure import Guard
 from appliance.sighting import LINE_MAX, write_time
@@ -42,6 +42,8 @@ def fulfil(order: Order, say: Say) -> dict[str, object] | str:
         InputError: a file cannot be used, or there is nothing to read from.
         PolicyError: a time cannot be understood, or none is left.
     """
+    if order.html is not None:
+        find_place(order.html)
     existing = saved_inventory(Source(order.security_groups)).groups if order.security_groups else ()
     terms = Terms(Guard(order.exposure, read_suffixes()), order.wildcards_from) if order.wildcards_from else None
     suggestion = suggest(survey(order, say), min_count=order.min_count, kept=order.kept, existing=existing, terms=terms)

@@ -138,6 +138,26 @@ def test_groups_tell_their_names_and_masks(suggest: Suggest, tmp_path: Path) -> 
     assert ran.out.startswith(f"{GROUP} (web)\n  tcp/443 0.0.0.0/1  discriminat:tls:api.example.com\n")
 
 
+def test_wildcards_are_for_who_asks(suggest: Suggest) -> None:
+    """With the Public Suffix List of this machine; without the option nothing changes."""
+    log = "\n".join(line(f"a{index}.cdn.example.com") for index in range(4) for _ in range(3)).encode()
+    asked = json.loads(suggest("-", "--format", "json", "--wildcards", stdin=log).out)
+    plain = json.loads(suggest("-", "--format", "json", stdin=log).out)
+
+    (pattern,) = asked["groups"][0]["patterns"]
+    assert (pattern["pattern"], pattern["count"], asked["names"]) == ("a+.cdn.example.com", 12, 0)
+    assert ("patterns" in plain, "patterns" in plain["groups"][0], plain["names"]) == (False, False, 4)
+    for narrow in (("--wildcards-from", "5"), ("--wildcard-exposure", "none")):
+        assert json.loads(suggest("-", "--format", "json", "--wildcards", *narrow, stdin=log).out)["patterns"] == 0
+
+
+def test_a_page_without_a_place_is_refused_before_the_log_is_read(suggest: Suggest) -> None:
+    """A long query in vain is not what anybody wants."""
+    ran = suggest("/nowhere/flow.jsonl", "--html", "/nowhere-else/report.html")
+
+    assert "/nowhere-else/report.html: No such file or directory" in ran.err
+
+
 USAGE = [
     # arguments, status, part of what is said
     (["--group", "web"], 2, "is not the id of a Security Group"),
@@ -153,6 +173,11 @@ USAGE = [
     (["-", "--security-groups", "-"], 2, "standard input can be one file only"),
     (["-", "--security-groups", "/nowhere/g.json"], 1, "/nowhere/g.json: No such file or directory"),
     (["-", "--html", "/nowhere/report.html"], 1, "/nowhere/report.html: No such file or directory"),
+    (["-", "--html", "/"], 1, "/: Is a directory"),
+    (["-", "--html", "-"], 2, "--html: - is read, or is no file"),
+    (["/nowhere/flow.jsonl", "-", "--html", "/nowhere/flow.jsonl"], 2, "--html: /nowhere/flow.jsonl is read"),
+    (["-", "--wildcards", "--wildcards-from", "1"], 2, "--wildcards-from: 1 names are no family"),
+    (["-", "--wildcards", "--wildcard-exposure", "some"], 2, "invalid choice"),
     (["-", "--network-interfaces", "/nowhere/i.json"], 1, "/nowhere/i.json: No such file or directory"),
 ]
 
