@@ -94,7 +94,7 @@ Workloads chose the names while everything passed. 20 names or more below one pa
 held back, as data can be carried out in such names: --keep PARENT suggests them nevertheless.
 
 --wildcards proposes a pattern in place of names of one group and port, for TLS, that differ in one label: 4 of them or
-more (--wildcards-from), each used 3 times or more. It is as narrow as these names let it be: s3-eu-+, or s3-*, or *. A +
+more (--wildcards-from), each used 3 times or more. It is as narrow as these names let it be: s3-eu-+, or s3-*, or *. +
 is one character, a * one or more. A pattern is proposed only if it passes the Public Suffix List, if no names are held
 back in its domain or above, and if it matches no public resolver and no name that is set apart or below --min-count. A
 note says what spoke against one. All names that it matches will pass, not only those that it stands for.
