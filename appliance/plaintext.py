@@ -46,7 +46,7 @@ class Plaintext:
             self._holding.release(flow, Verdict.PASS, out)
 
     def begin_fetch(self, flow: Flow, decision: Decision, now: float, out: list[Command]) -> None:
-        """Let a request for a revocation list go on, which is all that its client ever says here."""
+        """Let a request for a revocation list, or a status, go on, which is all that its client ever says here."""
         self._closing.log_request(flow, decision, out)
         flow.ruling, flow.judged_by = decision, self._standing.policy
         flow.hello_end = len(flow.client.contiguous)
@@ -74,7 +74,8 @@ class Plaintext:
         The kernel never forwards such a flow by itself, for a client could then ask for anything, of any other host
         that its server serves.
         """
-        if flow.judged_by is not self._standing.policy or not self._standing.fetches_crls:
+        endpoints = self._standing.endpoints
+        if flow.judged_by is not self._standing.policy or endpoints is None or ruling.name not in endpoints:
             decision = self._judge.decide(flow, now)
             if not decision.allow:
                 self._closing.deny(flow, "client", decision, now, out)

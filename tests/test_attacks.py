@@ -31,7 +31,7 @@ ORDINARY = {
 }
 ALLOWING = {
     *(Reason.NAME_LISTED, Reason.PATTERN_LISTED, Reason.ADDRESS_LISTED, Reason.CRL_LISTED),
-    *(Reason.SERVER_AGREED, Reason.SEE_THRU),
+    *(Reason.OCSP_LISTED, Reason.SERVER_AGREED, Reason.SEE_THRU),
 }
 
 

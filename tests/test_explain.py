@@ -461,7 +461,7 @@ refused by the rules, but see-thru lets it pass: 10.0.1.10 to other.example.org 
             in sg-web (web)
   see-thru  until 2027-01-06, 1 day remaining, for every known client, by the preferences (%default)
   preferred by P
-            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", private_destinations: [], grace: null, policy_poll_interval: null, preferences_interval: null
+            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", x509_crl_hosts: [], private_destinations: [], grace: null, policy_poll_interval: null, preferences_interval: null
   note      the flow log says nothing of it: flow_log_verbosity is "none"
 """,  # noqa: E501 -- as it is printed
     ),

@@ -15,7 +15,7 @@ from appliance.address import Ipv4
 from appliance.errors import Malformed, PacketError
 from appliance.inspection import inspect_server
 from appliance.wire import http, ip, sniff, ssh, tls
-from appliance.wire.crl_request import parse_crl_request
+from appliance.wire.fetch import parse_fetch
 from appliance.wire.groups import POST_QUANTUM
 from appliance.wire.stream import Stream
 from tests import hellos
@@ -275,7 +275,7 @@ def test_a_request_for_a_crl_is_read_alike_by_a_lenient_reader(edits: list[tuple
     for at, removed, put in edits:
         stream = stream[:at] + put + stream[at + removed :]
     try:
-        strict = parse_crl_request(stream)
+        strict = parse_fetch(stream)
     except Malformed:
         return
     lenient = http.parse_request(stream)
