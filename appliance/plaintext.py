@@ -103,20 +103,21 @@ class Plaintext:
         """Return why a server's packet may not go on; log its status once that is read."""
         stream = self._server_stream(flow, packet)
         offset = offset_of(packet.sequence, flow.server_base)
-        flow.server_from = max(flow.server_from, offset + len(packet.payload))
-        flow.client_expects = (flow.server_base + flow.server_from) % SEQUENCE_SPACE  # a reset has to be believed
-        if flow.server_from > self._limits.crl_octets:
+        end = offset + len(packet.payload)
+        if end > self._limits.crl_octets:
             return no(Reason.CRL_TOO_LONG, detail=f"limit is {self._limits.crl_octets} octets")
-        if flow.greeting is not None:
-            return None
-        try:
-            stream.feed(offset, packet.payload)
-            code = parse_status(stream.contiguous)
-        except Malformed as fault:
-            return no(Reason.SERVER_NOT_HTTP, detail=fault.message)
-        if code is not None:
-            self._closing.log_status(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), code, out)
-            flow.greeting = Greeting()
+        if flow.greeting is None:
+            try:
+                stream.feed(offset, packet.payload)
+                code = parse_status(stream.contiguous)
+            except Malformed as fault:
+                return no(Reason.SERVER_NOT_HTTP, detail=fault.message)
+            if code is not None:
+                self._closing.log_status(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), code, out)
+                flow.greeting = Greeting()
+        # A reset has to be believed: its number is that of what has gone on, not of what is refused.
+        flow.server_from = max(flow.server_from, end)
+        flow.client_expects = (flow.server_base + flow.server_from) % SEQUENCE_SPACE
         return None
 
     def _server_stream(self, flow: Flow, packet: Packet) -> Stream:

@@ -307,12 +307,20 @@ def test_a_reply_is_http_and_no_longer_than_a_list() -> None:
     """The rest is refused."""
     it = play()
     it.client(ASKED)
-    assert it.server(b"SSH-2.0-OpenSSH\r\n", received=len(ASKED))[0] == refused("server", "server_not_http")
+    assert it.server(b"SSH-2.0-OpenSSH\r\n", received=len(ASKED)) == [
+        refused("server", "server_not_http"),
+        *resets(len(ASKED), port=80),
+        *verdict("drop", 2),
+    ]
     it = play(limits=Limits(crl_octets=1000))
     it.client(ASKED)
     it.server(STATUS, received=len(ASKED))
     assert it.server(bytes(1000 - len(STATUS)), len(STATUS)) == verdict("pass", 3)
-    assert it.server(b"x", 1000)[0] == refused("server", "crl_too_long")
+    assert it.server(b"x", 1000) == [
+        refused("server", "crl_too_long"),
+        *resets(len(ASKED), server_sent=1000, port=80),
+        *verdict("drop", 4),
+    ]
 
 
 def test_a_fetch_that_is_silent_is_ended_at_both_ends() -> None:
