@@ -69,7 +69,7 @@ class Reason(enum.StrEnum):
     SERVER_SSH_TOO_OLD = "server_ssh_too_old"
 
     # plaintext
-    HTTP_PLAINTEXT = "http_plaintext"  # N4, T11
+    HTTP_PLAINTEXT = "http_plaintext"  # N4, T11, H1, H2, H3, H5, H6, H8
 
     # TCP and IP
     MALFORMED_PACKET = "malformed_packet"

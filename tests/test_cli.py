@@ -206,7 +206,7 @@ USAGE = [
     ("a port that is none", ["explain", *ASKED, "--port", "https", *SAVED], "'https' is not a port"),
     ("a name that is none", ["explain", *ASKED, "--name", "api", *SAVED], "hint: write the full name"),
     ("an address that is none", ["explain", *ASKED, "--address", "::1", *SAVED], "'::1' is not an IPv4 address"),
-    ("a protocol that is none", ["explain", *ASKED, "--protocol", "http", *SAVED], "hint: write tls or ssh"),
+    ("a protocol that is none", ["explain", *ASKED, "--protocol", "https", *SAVED], "hint: write tls, ssh, http"),
 ]
 
 

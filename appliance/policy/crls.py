@@ -112,6 +112,7 @@ OCSP_HOSTS: Final = {
     "ocsp.accv.es": 0,
 }
 
+_ALLOWED: Final = {False: Reason.CRL_LISTED, True: Reason.OCSP_LISTED}  # by whether it is OCSP
 # The same as if every client had a rule that lists them.
 _RULE: Final = Rule("%default", "x509_crls", Protocol.TLS, CRL_PORT, None)
 
@@ -156,9 +157,18 @@ def decide_fetch(  # noqa: PLR0917 -- a request, where it goes, and what that is
     if fault:
         return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=host, detail=fault)
     decision = decide_name(endpoints.rules, Fqdn.parse(host), destination, book, now)
-    if not decision.allow:
-        return decision
-    return decision._replace(reason=Reason.OCSP_LISTED if is_ocsp else Reason.CRL_LISTED)
+    return decision._replace(reason=_ALLOWED[is_ocsp]) if decision.allow else decision
+
+
+def decide_host(endpoints: Endpoints, name: Fqdn, destination: Ipv4, book: AddressBook, now: float) -> Decision:
+    """Decide on a flawless request for whatever there is at a host."""
+    host = str(name)
+    if host not in endpoints:
+        detail = "not a host of a public CA's CRLs or OCSP"
+        return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=host, detail=detail)
+    decision = decide_name(endpoints.rules, name, destination, book, now)
+    serves_lists = host in CRL_HOSTS or host in endpoints.own
+    return decision._replace(reason=_ALLOWED[not serves_lists]) if decision.allow else decision
 
 
 def _fault_of_url(endpoints: Endpoints, host: str, path: str, *, is_ocsp: bool) -> str:
