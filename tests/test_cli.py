@@ -702,6 +702,35 @@ def test_replay_with_policy_decides(
     assert (events[0]["dhost"], events[0]["code"]) == ("api.example.com", code)
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ('{"%default": {}}', "port_not_listed", ""),
+        ('{"%default": {"x509_crls": "allow"}}', "crl_listed", ""),
+        (
+            '{"%default": {"x509_crls": "allow", "ech": "yes"}}',
+            "crl_listed",
+            'discriminat: preferences: ech "yes" is not',
+        ),
+    ],
+)
+def test_replay_goes_by_preferences(  # noqa: PLR0917 -- fixtures
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, code: str, told: str
+) -> None:
+    """What is wrong in them is told beside the events."""
+    wire = captures.Wire(server_port=80).handshake()
+    wire.say(0, b"GET /a.crl HTTP/1.1\r\nHost: crl3.digicert.com\r\n\r\n")
+    capture = tmp_path / "crl.pcap"
+    capture.write_bytes(captures.pcap(captures.framed(wire.packets)))
+    arguments = (*SAVED, "--trust-names", "--preferences", "-", str(capture))
+
+    ran, events = events_of(discriminat, monkeypatch, *arguments, stdin=text.encode())
+
+    assert (ran.status, events[0]["code"]) == (0, code)
+    assert told in ran.err
+    assert bool(told) == bool(ran.err)
+
+
 def test_replay_merges_captures_by_time(
     discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
