@@ -5,7 +5,7 @@ It is what `dataplane` writes into the ruleset's sets, asked for one connection 
 
 from datetime import date
 
-from appliance.address import Ipv4, is_closed, is_private
+from appliance.address import Ipv4, is_closed
 from appliance.policy.crls import CRL_PORT
 from appliance.policy.policy import Policy, later
 from appliance.policy.preferences import Crls, Gating, Preferences
@@ -30,5 +30,4 @@ class Staging:
         if port in known.ports or (port == CRL_PORT and self._fetches):
             return Stage.OPEN
         grant = later(known.see_thru, self._grant)
-        sees_thru = grant is not None and grant.active(today) and not is_private(server)
-        return Stage.OPEN if sees_thru else Stage.REFUSED
+        return Stage.OPEN if grant is not None and grant.active(today) else Stage.REFUSED

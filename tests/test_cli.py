@@ -731,6 +731,43 @@ def test_replay_goes_by_preferences(  # noqa: PLR0917 -- fixtures
     assert bool(told) == bool(ran.err)
 
 
+@pytest.mark.parametrize(("server", "code"), [("10.0.2.21", "name_listed"), ("10.0.2.20", "destination_private")])
+def test_replay_leaves_closed_what_is_the_vpcs_own(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str, code: str
+) -> None:
+    """Whatever private destinations the preferences open: it does not route to itself through the appliance."""
+    capture = tmp_path / "private.pcap"
+    capture.write_bytes(captures.pcap(captures.framed(captures.tls_flow(server=parse_ipv4(server)))))
+    opened = b'{"%default": {"private_destinations": ["10.0.0.0/8"]}}'
+    arguments = (*SAVED, "--trust-names", "--preferences", "-", str(capture))
+
+    _, events = events_of(discriminat, monkeypatch, *arguments, stdin=opened)
+
+    assert events[0]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("exposure", "code"), [("prohibit_public_suffix", "pattern_listed"), ("prohibit_asterisk", "name_not_listed")]
+)
+def test_replay_judges_patterns_by_preferences(  # noqa: PLR0917 -- fixtures
+    discriminat: Discriminat,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capture: Path,
+    exposure: str,
+    code: str,
+) -> None:
+    """Those that may count do."""
+    groups = tmp_path / "groups.json"
+    groups.write_text(Path(GROUPS).read_text().replace("tls:api.example.com", "tls:*.example.com"))
+    arguments = ("--security-groups", str(groups), "--network-interfaces", INTERFACES, "--trust-names")
+    preferred = json.dumps({"%default": {"wildcard_exposure": exposure}}).encode()
+
+    _, events = events_of(discriminat, monkeypatch, *arguments, "--preferences", "-", str(capture), stdin=preferred)
+
+    assert events[0]["code"] == code
+
+
 def test_replay_merges_captures_by_time(
     discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

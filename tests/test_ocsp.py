@@ -53,6 +53,7 @@ def question(*parts: bytes, before: bytes = b"", behind: bytes = b"", signature:
 
 
 ASKED = question()
+INNER = der(4, der(4, b"n"))
 READ = {
     "as Windows asks": ASKED,
     "no parameters": question(cert(bytes.fromhex("300706052b0e03021a"))),
@@ -105,6 +106,13 @@ UNREAD = {
     "a serial number with zeros before it": question(cert(serial=b"\0\x7f")),
     "octets behind it": ASKED + b"x",
     "octets in it": question(behind=b"\x05\0"),
+    "octets behind the extensions": question(behind=nonce() + b"\x05\0"),
+    "octets in the extensions": question(behind=der(0xA2, der(0x30, der(0x30, NONCE_OID, INNER)), b"\x05\0")),
+    "octets in an extension": question(behind=der(0xA2, der(0x30, der(0x30, NONCE_OID, INNER, b"\x05\0")))),
+    "octets behind the nonce": question(
+        behind=der(0xA2, der(0x30, der(0x30, NONCE_OID, der(4, der(4, b"n"), b"\x05\0"))))
+    ),
+    "octets behind a serial number": question(der(0x30, cert()[2:].replace(b"\x30\x49", b"\x30\x4b", 1) + b"\x05\0")),
     "cut": ASKED[:-1],
     "a length that is longer than needed": b"\x30\x81" + ASKED[1:],
     "a length in two octets": b"\x30\x82\0" + ASKED[1:],
@@ -233,6 +241,7 @@ BAD = {
     "GET, a dot before it": get(before="/a.b/"),
     "GET, two slashes": get(before="//"),
     "GET, no slash": get(before=""),
+    "GET, another octet for the slash": get(before="x"),
     "GET, absolute": get(before="http://evil.example.net/"),
     "GET, four words before it": get(before="/a/b/c/d/"),
     "GET, a long word before it": get(before="/" + "a" * 65 + "/"),

@@ -399,6 +399,8 @@ def test_see_thru_of_everybody_is_told() -> None:
     assert (first.event["see_thru_gid"], first.event["see_thru_exerted"]) == ("%default", True)
     ended = Preferences(see_thru=date(2027, 1, 14))
     assert [told.event["see_thru_exerted"] for told in play(packets, POLICY, preferences=ended)] == [False]
+    asked = Wire(server_port=80).handshake().say(0, REQUEST).say(1, b"HTTP/1.1 404 Not Found\r\n\r\n").packets
+    assert [told.event["http_code"] for told in play(asked, POLICY, preferences=seeing)[1:]] == [404]
     inside = Wire(server=PRIVATE, server_port=9999).handshake().say(0, HELLO).packets
     opened = Preferences(see_thru=date(2027, 1, 15), private_destinations=(Network.parse("10.50.0.0/16"),))
     assert [told.event["see_thru_exerted"] for told in play(inside, POLICY, preferences=opened)] == [False]
