@@ -16,8 +16,17 @@ COMPILED = [
     *("address", "closing", "command", "engine", "event", "flow", "gate", "holding", "inspection", "judge"),
     *("oddity", "origin", "plaintext", "reason", "recall", "standing", "syn_gate", "waiting"),
     *("policy/crls", "policy/decision", "policy/fqdn", "policy/pattern", "policy/pattern_index", "policy/reach"),
-    *("wire/client_hello", "wire/crl_request", "wire/extensions", "wire/groups", "wire/http", "wire/ip", "wire/reader"),
-    *("wire/server_hello", "wire/server_name", "wire/sniff", "wire/ssh", "wire/stream", "wire/tls", "wire/tls_record"),
+    *("wire/client_hello", "wire/extensions", "wire/fetch", "wire/groups", "wire/http", "wire/ip", "wire/ocsp_request"),
+    *(
+        "wire/reader",
+        "wire/server_hello",
+        "wire/server_name",
+        "wire/sniff",
+        "wire/ssh",
+        "wire/stream",
+        "wire/tls",
+        "wire/tls_record",
+    ),
 ]
 
 extensions = []

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from appliance.address import format_ipv4
 from appliance.explanation import Explanation
 from appliance.near_miss import show_group
-from appliance.policy.annotation import Protocol
 from appliance.policy.preferences import PROFILE, state_preferences, write_preferences
+from appliance.question import Asked
 from appliance.reason import REASON_TEXT
 
 _WIDTH = 10  # characters of a heading
@@ -104,7 +104,7 @@ def _address(explanation: Explanation) -> Iterator[str]:
         yield f"{asked or 'any'}, if the VPC resolver gives it for {question.name} (--resolve asks this machine's)"
     elif asked:
         yield asked
-    if explanation.decision.allow and question.protocol is Protocol.SSH:
+    if explanation.decision.allow and question.protocol is Asked.SSH:
         yield "ssh carries no name: the address decides"
 
 

@@ -115,10 +115,11 @@ def without(networks: Iterable[Network], holes: Collection[Network]) -> tuple[Ne
     for network in networks:
         if any(network.address in hole and network.length >= hole.length for hole in holes):
             continue
-        if any(hole.address in network for hole in holes):
+        inside = [hole for hole in holes if hole.address in network]
+        if inside:
             length = network.length + 1
             halves = (network.address, Ipv4(network.address | 1 << 32 - length))
-            left += without([Network(half, length) for half in halves], holes)
+            left += without([Network(half, length) for half in halves], inside)
         else:
             left.append(network)
     return tuple(left)

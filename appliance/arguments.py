@@ -46,6 +46,7 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
     policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
     _add_prefix_lists(policy)
     policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
+    policy.add_argument("--preferences", type=Path, metavar="FILE", help="saved answer of SSM, or the text it holds")
     names = policy.add_mutually_exclusive_group()
     names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")
     names.add_argument("--trust-names", action="store_true", help="each name has the addresses that its flows go to")

@@ -145,7 +145,7 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.add_argument("--port", required=True, help="TCP port of the server")
     explain.add_argument("--name", required=True, help="name of the server: its server_name, or whose address it is")
     explain.add_argument("--address", help="IPv4 address of the server (any)")
-    explain.add_argument("--protocol", default="tls", help="tls or ssh (tls)")
+    explain.add_argument("--protocol", default="tls", help="tls, ssh or http, for revocation lists (tls)")
     explain.add_argument("--resolve", action="store_true", help="ask this machine's resolver for the name's addresses")
     sources = add_sources(explain)
     sources.add_argument("--preferences", type=Path, metavar="FILE", help="saved answer of SSM, or the text it holds")
@@ -327,22 +327,28 @@ def _selftest(arguments: argparse.Namespace) -> int:
 def _replay(arguments: argparse.Namespace) -> int:
     from appliance.directory import Directory  # noqa: PLC0415
     from appliance.policy.inventory import Inventory  # noqa: PLC0415
+    from appliance.policy.preferences import DEFAULTS  # noqa: PLC0415
     from appliance.replay import replay  # noqa: PLC0415
 
     _refuse_sources(arguments)
     if arguments.security_groups and not arguments.network_interfaces:
         arguments.refuse("--security-groups needs --network-interfaces, to know which of them a client wears")
     inventory, directory = Inventory((), ()), Directory({}, trusting=arguments.trust_names)
-    if arguments.security_groups or arguments.addresses:
-        from appliance.sources import Source, saved_addresses, saved_inventory  # noqa: PLC0415
+    preferences = DEFAULTS
+    if arguments.security_groups or arguments.addresses or arguments.preferences:
+        from appliance.sources import Source, saved_addresses, saved_inventory, saved_preferences  # noqa: PLC0415
 
+        if arguments.preferences:
+            preferred = saved_preferences(arguments.preferences)
+            preferences = preferred.preferences
+            sys.stderr.writelines(f"discriminat: {fault}\n" for fault in preferred.faults)
         if arguments.addresses:
             directory = Directory(saved_addresses(arguments.addresses), trusting=False)
         if arguments.security_groups:
             files = arguments.security_groups, arguments.network_interfaces
             lists = tuple(arguments.prefix_list)
             inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id, prefix_lists=lists))
-    replay(arguments.captures, inventory, directory, sys.stdout.buffer)
+    replay(arguments.captures, inventory, directory, preferences, sys.stdout.buffer)
     return 0
 
 

@@ -34,7 +34,7 @@ from appliance.plaintext import Plaintext
 from appliance.policy.addresses import Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
-from appliance.policy.preferences import Crls, Ech, Gating, Preferences
+from appliance.policy.preferences import Ech, Gating, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import FlowKey, Standing
 from appliance.waiting import Waiting
@@ -146,7 +146,6 @@ class Engine:
     def on_preferences(self, preferences: Preferences) -> None:
         """Put preferences in force, for what is decided from now on."""
         self._judge.prefer(preferences)
-        self._standing.fetches_crls = preferences.x509_crls is Crls.ALLOW
         self._gate.syns.is_on = preferences.syn_gate is Gating.ON
         self._inspector = Inspector(allow_ech=preferences.ech is Ech.ALLOW)  # which recalls nothing of the former's
 

@@ -1,8 +1,9 @@
 """Explanations: which rule decides over a connection that a client might make, and why.
 
 The connection is decided on by the functions the engine uses. What only a packet can tell is taken for granted: a
-well-formed hello of a current version, and a server that agrees. What only DNS can tell is taken for granted as well
-unless an answer is given. Everything here is pure; `today` is the date in UTC.
+well-formed hello of a current version, or a flawless request for a revocation list, and a server that agrees. What DNS
+alone can tell is taken for granted as well unless an answer is given. Everything here is pure; `today` is the date in
+UTC.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,16 +13,17 @@ from datetime import date
 from appliance.address import Ipv4, Network, format_ipv4, is_closed, is_private, parse_ipv4
 from appliance.near_miss import near_misses
 from appliance.policy.addresses import AddressBook, Answer
-from appliance.policy.annotation import Protocol
+from appliance.policy.crls import BY_PORT, CRL_PORT, decide_host, endpoints_of
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, matching
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory
 from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGrant, compile_policy, later
+from appliance.policy.preferences import Crls, Preferences
 from appliance.policy.reach import Reach, reach_of
 from appliance.policy.suffixes import NO_SUFFIXES, Suffixes
 from appliance.preferred import Preferred
-from appliance.question import Question
+from appliance.question import Asked, Question
 from appliance.reason import NEVER_SEEN_THRU, Reason
 
 _TCP = 6  # IANA protocol number
@@ -95,7 +97,7 @@ def explain(
     opened = preferred.preferences.private_destinations
     destinations = _destinations(question, answer, opened)
     decided = [
-        (destination, _decide(policy, question, destination, answer, opened))
+        (destination, _decide(policy, question, destination, answer, preferred.preferences))
         for destination in destinations or (_stand_in(listing),)
     ]
     refused = [row for row in decided if not row[1].allow]
@@ -153,7 +155,7 @@ def _listing(client: Client | None, question: Question) -> tuple[Rule, ...]:
     rules = client.ports.get(question.port) if client else None
     if rules is None:
         return ()
-    if question.protocol is Protocol.SSH:
+    if question.protocol is Asked.SSH:
         return rules.ssh.get(question.name, ())
     by_pattern = [rule for _, listing in matching(rules, question.name) for rule in listing]
     return (*rules.tls.get(question.name, ()), *by_pattern)
@@ -168,21 +170,29 @@ def _stand_in(listing: Iterable[Rule]) -> Ipv4:
 
 
 def _decide(
-    policy: Policy, question: Question, destination: Ipv4, answer: Answer | None, opened: tuple[Network, ...]
+    policy: Policy, question: Question, destination: Ipv4, answer: Answer | None, preferences: Preferences
 ) -> Decision:
     """Return what the engine would decide on a flow with a flawless hello."""
-    if destination in policy.clients:
-        opened = ()  # the VPC's own, which the appliance takes out of what is opened
+    # The VPC's own are what the appliance takes out of what is opened.
+    opened = () if destination in policy.clients else preferences.private_destinations
     rules = decide_port(policy, question.client, _TCP, question.port, destination, opened=opened)
-    if isinstance(rules, Decision):
+    fetches = question.protocol is Asked.HTTP and question.port == CRL_PORT and preferences.x509_crls is Crls.ALLOW
+    if isinstance(rules, Decision) and not (fetches and rules.reason in BY_PORT):
         return rules
     book = AddressBook()
     book.adjust(grace=None, opened=opened)
     book.learn(answer or Answer(question.name, (destination,), _TTL), _NOW)
-    if question.protocol is Protocol.SSH:
+    if fetches:
+        return decide_host(endpoints_of(preferences.x509_crl_hosts), question.name, destination, book, _NOW)
+    if isinstance(rules, Decision):
+        return rules
+    if question.protocol is Asked.SSH:
         return _decide_ssh(rules, question.name, destination, book)
     if not rules.has_tls:
-        return Decision(allow=False, reason=Reason.NOT_SSH, name=str(question.name), detail="it is tls")
+        detail = f"it is {question.protocol}"
+        return Decision(allow=False, reason=Reason.NOT_SSH, name=str(question.name), detail=detail)
+    if question.protocol is Asked.HTTP:
+        return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=str(question.name))
     return decide_name(rules, question.name, destination, book, _NOW)
 
 

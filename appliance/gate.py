@@ -15,7 +15,7 @@ from appliance.errors import PacketError
 from appliance.judge import Judge
 from appliance.limits import Limits
 from appliance.oddity import fault_of_opening
-from appliance.policy.crls import BY_PORT, CRL_PORT, CRL_RULES
+from appliance.policy.crls import BY_PORT, CRL_PORT
 from appliance.policy.decision import Decision, decide_port
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.policy import PortRules
@@ -89,8 +89,9 @@ class Gate:
         port = packet.destination_port
         destination, standing = packet.destination, self._standing
         rules = decide_port(standing.policy, packet.source, packet.protocol, port, destination, opened=standing.opened)
-        fetches = standing.fetches_crls and port == CRL_PORT and packet.protocol == TCP
-        return CRL_RULES if fetches and isinstance(rules, Decision) and rules.reason in BY_PORT else rules
+        if standing.endpoints is None or port != CRL_PORT or packet.protocol != TCP:
+            return rules
+        return standing.endpoints.rules if isinstance(rules, Decision) and rules.reason in BY_PORT else rules
 
     def on_unreadable(self, packet_id: int, octets: bytes, fault: PacketError) -> list[Command]:
         """Deny a packet that cannot be inspected; log it if its addresses can be told."""

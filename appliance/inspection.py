@@ -12,6 +12,7 @@ from appliance.policy.fqdn import Fqdn
 from appliance.reason import Reason
 from appliance.recall import Recall
 from appliance.wire import http, sniff, ssh, tls
+from appliance.wire.fetch import awaits_body
 from appliance.wire.groups import POST_QUANTUM
 
 TLS_1_2 = 0x0303
@@ -163,6 +164,8 @@ def _inspect_client_identification(stream: bytes) -> Hello | None:
 
 
 def _inspect_request(stream: bytes, *, is_whole: bool = False) -> Hello | None:
+    if awaits_body(stream) and not is_whole:
+        return None
     try:
         request = http.parse_request(stream, is_whole=is_whole)
     except Malformed as fault:

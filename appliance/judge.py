@@ -11,15 +11,15 @@ from appliance.flow import Flow
 from appliance.limits import Limits
 from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.allowance import Allowance
-from appliance.policy.crls import BY_PORT, CRL_PORT, CRL_RULES, decide_crl
+from appliance.policy.crls import BY_PORT, CRL_PORT, Endpoints, decide_fetch, endpoints_of
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.learnt import LearntNames
 from appliance.policy.policy import Policy, PortRules
-from appliance.policy.preferences import Preferences
+from appliance.policy.preferences import Crls, Preferences
 from appliance.reason import AWAITABLE, Reason
 from appliance.standing import Standing
-from appliance.wire.crl_request import parse_crl_request
+from appliance.wire.fetch import parse_fetch
 from appliance.wire.ip import TCP
 from appliance.wire.sniff import sniff
 
@@ -38,7 +38,7 @@ class Judge:
     def learn(self, answer: Answer, now: float) -> bool:
         """Take in an answer about a name that may be reached; tell whether it brought an address that was not held."""
         policy = self._standing.policy
-        if policy.digest and answer.name not in policy.names and answer.name not in CRL_RULES.tls:
+        if policy.digest and answer.name not in policy.names and not self._is_endpoint(answer.name):
             if not policy.patterns.matches(answer.name):
                 return False  # it went while DNS was asked
             news = self._book.learn(answer, now)
@@ -71,9 +71,19 @@ class Judge:
 
     def prefer(self, preferences: Preferences) -> None:
         """Decide by these preferences from now on."""
+        former = self._standing.endpoints
+        allowed = preferences.x509_crls is Crls.ALLOW
+        self._standing.endpoints = endpoints_of(preferences.x509_crl_hosts) if allowed else None
+        if former is not None:
+            gone = (name for name in former.rules.tls if not self._is_endpoint(name))
+            self._book.forget(name for name in gone if name not in self._standing.policy.names)
         self._standing.grant = preferences.grant
         self._standing.opened = preferences.private_destinations
         self._book.adjust(grace=preferences.grace, opened=preferences.private_destinations)
+
+    def _is_endpoint(self, name: Fqdn) -> bool:
+        endpoints = self._standing.endpoints
+        return endpoints is not None and name in endpoints.rules.tls
 
     def rules(self, flow: Flow) -> PortRules | Decision:
         """Return the rules that cover a flow's port, or why there are none."""
@@ -84,8 +94,9 @@ class Judge:
         """Return what policy says of a flow's hello, or of a server that spoke before its client."""
         rules = self.rules(flow)
         hello = flow.hello
-        if self._standing.fetches_crls and hello is not None and hello.request is not None and flow.key[3] == CRL_PORT:
-            return self._decide_fetch(flow, rules, now)
+        endpoints = self._standing.endpoints
+        if endpoints is not None and hello is not None and hello.request is not None and flow.key[3] == CRL_PORT:
+            return self._decide_fetch(endpoints, flow, rules, now)
         if isinstance(rules, Decision):
             return rules if hello is None else no(rules.reason, name=hello.name, detail=rules.detail)
         server = flow.key[2]
@@ -108,7 +119,7 @@ class Judge:
             self._learnt.use(hello.fqdn)
         return decision
 
-    def _decide_fetch(self, flow: Flow, rules: PortRules | Decision, now: float) -> Decision:
+    def _decide_fetch(self, endpoints: Endpoints, flow: Flow, rules: PortRules | Decision, now: float) -> Decision:
         """Decide on plaintext HTTP of a client that may fetch revocation lists. It has to be such a request alone."""
         host = "" if flow.hello is None else flow.hello.name
         if isinstance(rules, Decision) and rules.reason not in BY_PORT:
@@ -118,10 +129,11 @@ class Judge:
         if flow.client.held:
             return no(Reason.HTTP_PLAINTEXT, name=host, detail="octets beyond the request")
         try:
-            request = parse_crl_request(flow.client.contiguous)
+            fetch = parse_fetch(flow.client.contiguous)
         except Malformed as fault:
             return no(Reason(fault.code), name=host, detail=fault.message)
-        return decide_crl(request.host, request.path, flow.key[2], self._book, now)
+        server = flow.key[2]
+        return decide_fetch(endpoints, fetch.host, fetch.path, server, self._book, now, is_ocsp=fetch.is_ocsp)
 
     def tolerates_dribble(self, flow: Flow, now: float) -> bool:
         """Tell whether parts of a hello may go on: its protocol is listed, and so is a name of its destination."""

@@ -36,7 +36,8 @@ examples:
       --security-groups groups.json --network-interfaces interfaces.json --preferences preferences.json
 
 exit 0 when the connection would be made, also if only because of see-thru; 1 when it would be refused.
-A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted."""
+A well-formed hello, TLS 1.2 or newer and a server that agrees are taken for granted. Of --protocol http, which passes
+on port 80 and by the preference x509_crls alone, it is a request for a revocation list or OCSP, and nothing else."""
 
 SELFTEST_EPILOG = """\
 It needs nothing but Python. Run it from a folder that holds the package, as python3 -m appliance selftest HOST;
@@ -73,6 +74,8 @@ examples:
   echo '{"api.example.com": ["203.0.113.10"]}' | discriminat replay --addresses - \\
       --security-groups groups.json --network-interfaces interfaces.json before.pcap after.pcap
 
+Preferences count as they do on the appliance, but for flow_log_verbosity: every event is written. Without --preferences
+they are the safe defaults. Of private destinations, all that --network-interfaces has stays closed.
 The engine is given what the kernel would give it, at the times of the capture. Capture whole packets (-s 0), from
 before the connections begin: what is cut is `truncated_copy`, what was joined in the middle `mid_stream`.
 exit 0 when all was read, whatever the outcomes; 1 when a file cannot be read, or not to its end"""

@@ -8,11 +8,10 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from appliance.policy.annotation import Protocol
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.pattern import ANY, Entry, Pattern
 from appliance.policy.policy import Client, Policy, Rejection, Rule
-from appliance.question import Question
+from appliance.question import Asked, Question
 
 _SHOWN = 5  # sentences of one kind
 _SPELLINGS_MAX = 5000  # names compared letter by letter
@@ -66,7 +65,7 @@ def _differences(rule: Rule, client: Client, question: Question) -> tuple[str, .
     differences = []
     if rule.port != question.port:
         differences.append(f"for port {rule.port}, not {question.port}")
-    if rule.protocol is not question.protocol:
+    if rule.protocol.value != question.protocol.value:
         differences.append(f"for {rule.protocol}, not {question.protocol}")
     if rule.gid not in client.groups:
         differences.append("in a group that the client does not wear")
@@ -88,7 +87,7 @@ def _rejected(worn: Iterable[Rejection], groups: Mapping[str, str], name: Fqdn) 
 
 def _spellings(client: Client, question: Question) -> Iterator[str]:
     rules = client.ports.get(question.port)
-    table = {} if rules is None else rules.tls if question.protocol is Protocol.TLS else rules.ssh
+    table = {} if rules is None else rules.tls if question.protocol is not Asked.SSH else rules.ssh
     if len(table) <= _SPELLINGS_MAX:
         names = {str(listed): listed for listed in table}
         for text in difflib.get_close_matches(str(question.name), names, 2, _ALIKE):

@@ -46,7 +46,7 @@ class Plaintext:
             self._holding.release(flow, Verdict.PASS, out)
 
     def begin_fetch(self, flow: Flow, decision: Decision, now: float, out: list[Command]) -> None:
-        """Let a request for a revocation list go on, which is all that its client ever says here."""
+        """Let a request for a revocation list, or a status, go on, which is all that its client ever says here."""
         self._closing.log_request(flow, decision, out)
         flow.ruling, flow.judged_by = decision, self._standing.policy
         flow.hello_end = len(flow.client.contiguous)
@@ -74,7 +74,8 @@ class Plaintext:
         The kernel never forwards such a flow by itself, for a client could then ask for anything, of any other host
         that its server serves.
         """
-        if flow.judged_by is not self._standing.policy or not self._standing.fetches_crls:
+        endpoints = self._standing.endpoints
+        if flow.judged_by is not self._standing.policy or endpoints is None or ruling.name not in endpoints:
             decision = self._judge.decide(flow, now)
             if not decision.allow:
                 self._closing.deny(flow, "client", decision, now, out)
@@ -102,20 +103,21 @@ class Plaintext:
         """Return why a server's packet may not go on; log its status once that is read."""
         stream = self._server_stream(flow, packet)
         offset = offset_of(packet.sequence, flow.server_base)
-        flow.server_from = max(flow.server_from, offset + len(packet.payload))
-        flow.client_expects = (flow.server_base + flow.server_from) % SEQUENCE_SPACE  # a reset has to be believed
-        if flow.server_from > self._limits.crl_octets:
+        end = offset + len(packet.payload)
+        if end > self._limits.crl_octets:
             return no(Reason.CRL_TOO_LONG, detail=f"limit is {self._limits.crl_octets} octets")
-        if flow.greeting is not None:
-            return None
-        try:
-            stream.feed(offset, packet.payload)
-            code = parse_status(stream.contiguous)
-        except Malformed as fault:
-            return no(Reason.SERVER_NOT_HTTP, detail=fault.message)
-        if code is not None:
-            self._closing.log_status(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), code, out)
-            flow.greeting = Greeting()
+        if flow.greeting is None:
+            try:
+                stream.feed(offset, packet.payload)
+                code = parse_status(stream.contiguous)
+            except Malformed as fault:
+                return no(Reason.SERVER_NOT_HTTP, detail=fault.message)
+            if code is not None:
+                self._closing.log_status(flow, Decision(allow=True, reason=Reason.SERVER_AGREED), code, out)
+                flow.greeting = Greeting()
+        # A reset has to be believed: its number is that of what has gone on, not of what is refused.
+        flow.server_from = max(flow.server_from, end)
+        flow.client_expects = (flow.server_base + flow.server_from) % SEQUENCE_SPACE
         return None
 
     def _server_stream(self, flow: Flow, packet: Packet) -> Stream:

@@ -9,7 +9,7 @@ It does what the ruleset (`templates/ruleset.nft.j2`) and conntrack do, in their
 It departs from them where a user would learn less of what a capture holds:
 
 - A client is not refused at its SYN, but when it has said what it is, so that the event has its name and version. If
-  it says nothing, the gate refuses its SYN after all.
+  it says nothing, the gate refuses its SYN after all. With the preference `syn_gate` it decides on open ports at once.
 - What the kernel refuses without a word is told: flows joined in the middle, packets cut by the capture, IPv6.
 - Checksums and windows are not looked at: the sender's network card may have had them yet to do.
 
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
-from appliance.address import Ipv4, is_private
+from appliance.address import Ipv4
 from appliance.command import Command, Emit, LookUpClient, SendReset, SetVerdict, Verdict
 from appliance.directory import Directory
 from appliance.engine import Engine
@@ -34,7 +34,9 @@ from appliance.limits import Limits
 from appliance.origin import Origin
 from appliance.overheard import name_ipv6, overheard_event
 from appliance.policy.policy import Policy
+from appliance.policy.preferences import DEFAULTS, Preferences
 from appliance.reason import Reason
+from appliance.staging import Staging
 from appliance.standing import FlowKey
 from appliance.tracking import Connection, Connections, Key, Stage
 from appliance.wire.ip import ACK, FIN, ICMP, RST, SYN, TCP, Packet, parse_packet
@@ -72,10 +74,14 @@ class Player:
     Args:
         policy: what is in force.
         directory: what stands in for DNS.
+        preferences: what is preferred; private destinations without what is the VPC's own.
     """
 
-    def __init__(self, policy: Policy, directory: Directory, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, policy: Policy, directory: Directory, limits: Limits = LIMITS, preferences: Preferences = DEFAULTS
+    ) -> None:
         self._policy = policy
+        self._staging = Staging(policy, preferences)
         self._directory = directory
         self._limits = limits
         self._now = 0.0  # Unix time of the newest packet
@@ -83,6 +89,7 @@ class Player:
         self._today = date.min
         self._day = -1
         self._engine = Engine(instance=INSTANCE, today=self._today, limits=limits)
+        self._engine.on_preferences(preferences)
         self._engine.on_policy(policy, 0.0)
         self._connections = Connections()
         self._ended: deque[tuple[float, Connection]] = deque()  # when to settle what is over
@@ -233,7 +240,8 @@ class Player:
                 former.reopening = former.stage is Stage.ALLOWED
                 return  # the server's word decides
         flow = (packet.source, packet.source_port, packet.destination, packet.destination_port)
-        connection = self._begin(flow, self._stage(packet.source, packet.destination, packet.destination_port))
+        stage = self._staging.stage(packet.source, packet.destination, packet.destination_port, self._today)
+        connection = self._begin(flow, stage)
         connection.flow = flow
         connection.isn = packet.sequence
         if packet.payload or packet.has_md5:
@@ -241,25 +249,19 @@ class Player:
             self._give(Origin.GATE, connection, octets + bytes(missing))
         elif connection.stage is Stage.REFUSED:
             connection.opening = octets + bytes(missing)
+        elif self._staging.looks_at_syns:
+            self._give(Origin.GATE, connection, octets + bytes(missing))
 
     def _on_agreement(self, connection: Connection, packet: Packet) -> None:
         """Take the server's word for where the client's octets begin."""
         if connection.stage is Stage.ALLOWED and connection.reopening:
             client, _, server, port = connection.flow
-            connection.stage = self._stage(client, server, port)
+            connection.stage = self._staging.stage(client, server, port, self._today)
             connection.reopening = False
         elif connection.is_decided:
             return
         connection.isn = (packet.acknowledgement - 1) % SEQUENCE_SPACE
         connection.agreed = True
-
-    def _stage(self, client: Ipv4, server: Ipv4, port: int) -> Stage:
-        """Return what the kernel's sets make of a connection."""
-        known = self._policy.clients.get(client)
-        if known is None or is_private(server):
-            return Stage.REFUSED
-        grant = known.see_thru
-        return Stage.OPEN if port in known.ports or (grant and grant.active(self._today)) else Stage.REFUSED
 
     def _is_client(self, packet: Packet) -> bool:
         """Guess whether the sender of a segment is the client, of a connection whose beginning was not seen."""

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from appliance.address import Ipv4, format_ipv4
-from appliance.policy.annotation import Protocol
+from appliance.policy.crls import CRL_PORT, endpoints_of
 from appliance.policy.decision import Decision
-from appliance.policy.preferences import DEFAULTS, Ech, Gating, Preferences, parse_preferences
-from appliance.question import Question
+from appliance.policy.preferences import DEFAULTS, Crls, Ech, Gating, Preferences, parse_preferences
+from appliance.question import Asked, Question
 from appliance.reason import Reason
 
 # Refusals of a hello whose SYN may have been refused before it.
@@ -52,8 +52,10 @@ class Preferred:
         yield from self.faults
         if not self.is_logged(decision):
             yield f'the flow log says nothing of it: flow_log_verbosity is "{self.preferences.flow_log_verbosity}"'
-        if decision.allow and question.protocol is Protocol.TLS and self.preferences.ech is Ech.ALLOW:
+        if decision.allow and question.protocol is Asked.TLS and self.preferences.ech is Ech.ALLOW:
             yield "a hello that hides its real name behind this one passes too: ech is allowed"
+        if question.protocol is Asked.HTTP:
+            yield from self._notes_on_fetch(question, decision)
         if decision.reason in _OF_ADDRESSES and self.preferences.syn_gate is Gating.ON:
             other = "unless another name of this port has the address, or a pattern is listed for the port"
             yield f"{other}, the SYN is refused as {Reason.ADDRESS_NOT_LISTED}: syn_gate is on"
@@ -65,6 +67,18 @@ class Preferred:
                 if destination in network:
                     shown = f"{format_ipv4(destination)} is in {network}, a client network of the preferences"
                     yield f"{shown}: packets to it keep the client's own address, so that no answer finds its way back"
+
+    def _notes_on_fetch(self, question: Question, decision: Decision) -> Iterator[str]:
+        """Say what plaintext may pass."""
+        is_known = str(question.name) in endpoints_of(self.preferences.x509_crl_hosts)
+        if decision.allow:
+            yield "a request for a revocation list or OCSP in its plainest form, one a connection, and nothing else"
+        elif question.port != CRL_PORT:
+            yield f"plaintext passes on no port but {CRL_PORT}"
+        elif self.preferences.x509_crls is not Crls.ALLOW and is_known:
+            yield f'{question.name} is a host of revocation lists or OCSP, which pass if x509_crls is "allow"'
+        elif not is_known:
+            yield "no plaintext passes but revocation lists and OCSP: x509_crl_hosts names hosts of a CA of one's own"
 
     def _notes_on_private(self, destination: Ipv4) -> Iterator[str]:
         for network in self.preferences.private_destinations:

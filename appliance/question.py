@@ -1,11 +1,19 @@
 """The question that `discriminat explain` answers: would this connection be made? Everything here is pure."""
 
+import enum
 from dataclasses import dataclass
 
 from appliance.address import Ipv4, parse_ipv4
 from appliance.errors import PolicyError
-from appliance.policy.annotation import Protocol
 from appliance.policy.fqdn import Fqdn
+
+
+class Asked(enum.StrEnum):
+    """What a connection speaks: a protocol of annotations, or plaintext HTTP, which none lists."""
+
+    TLS = "tls"
+    SSH = "ssh"
+    HTTP = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +22,7 @@ class Question:
 
     client: Ipv4
     port: int
-    protocol: Protocol
+    protocol: Asked
     name: Fqdn
     address: Ipv4 | None
 
@@ -27,7 +35,7 @@ class Question:
         """
         if not (port.isascii() and port.isdecimal() and 1 <= int(port[:6]) <= 65535):
             raise PolicyError(f"{port!r} is not a port", hint="write a number of 1 to 65535, such as 443")
-        if protocol not in set(Protocol):
-            raise PolicyError(f"{protocol!r} is not a protocol", hint=f"write {' or '.join(Protocol)}")
+        if protocol not in set(Asked):
+            raise PolicyError(f"{protocol!r} is not a protocol", hint=f"write {', '.join(Asked)}")
         server = None if address is None else parse_ipv4(address)
-        return cls(parse_ipv4(client), int(port), Protocol(protocol), Fqdn.parse(name), server)
+        return cls(parse_ipv4(client), int(port), Asked(protocol), Fqdn.parse(name), server)

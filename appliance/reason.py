@@ -16,6 +16,7 @@ class Reason(enum.StrEnum):
     PATTERN_LISTED = "pattern_listed"
     ADDRESS_LISTED = "address_listed"  # SSH has no name in it: the address belongs to a listed one
     CRL_LISTED = "crl_listed"  # plaintext, by the preference x509_crls
+    OCSP_LISTED = "ocsp_listed"  # likewise
     SERVER_AGREED = "server_agreed"
     SEE_THRU = "see_thru"  # only for what see-thru lets pass without an inspection, such as UDP
 
@@ -57,8 +58,8 @@ class Reason(enum.StrEnum):
     SERVER_TLS_TOO_OLD = "server_tls_too_old"  # T6, server
     SERVER_REFUSED = "server_refused"  # a TLS alert in place of a ServerHello
     SERVER_FIRST = "server_first"  # X10
-    SERVER_NOT_HTTP = "server_not_http"  # in reply to a request for a revocation list
-    CRL_TOO_LONG = "crl_too_long"
+    SERVER_NOT_HTTP = "server_not_http"  # H7: in reply to a request for a revocation list
+    CRL_TOO_LONG = "crl_too_long"  # H7
     SERVER_ACK_SHORT = "server_ack_short"  # P3, P6: a reply to a hello the server has not received
 
     # SSH
@@ -68,7 +69,7 @@ class Reason(enum.StrEnum):
     SERVER_SSH_TOO_OLD = "server_ssh_too_old"
 
     # plaintext
-    HTTP_PLAINTEXT = "http_plaintext"  # N4, T11
+    HTTP_PLAINTEXT = "http_plaintext"  # N4, T11, H1, H2, H3, H5, H6, H8
 
     # TCP and IP
     MALFORMED_PACKET = "malformed_packet"
@@ -99,6 +100,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.PATTERN_LISTED: "a listed pattern matches the name, and the destination is one of its addresses",
     Reason.ADDRESS_LISTED: "the destination is an address of a listed name",
     Reason.CRL_LISTED: "the request is for a public CA's revocation list, at an address of the CA's host",
+    Reason.OCSP_LISTED: "the request asks a public CA's OCSP responder for a certificate's status, at its address",
     Reason.SERVER_AGREED: "the server's reply agrees with the client's hello",
     Reason.SEE_THRU: "see-thru lets this protocol pass without an inspection",
     Reason.POLICY_NOT_LOADED: "no policy has been read from AWS yet",

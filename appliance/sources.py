@@ -96,10 +96,11 @@ def answer(
     if source.security_groups is None:
         place = _locate(source)
         inventory = _read_aws(place)
-        preferred = _read_file(source.preferences) or _read_parameter(place, source.parameter, read_settings)
+        given = source.preferences
+        preferred = saved_preferences(given) if given else _read_parameter(place, source.parameter, read_settings)
     else:
         inventory = _read_files(source, source.security_groups, one_vpc=True)
-        preferred = _read_file(source.preferences) or Preferred()
+        preferred = saved_preferences(source.preferences) if source.preferences else Preferred()
     resolved = hosts.look_up(question.name) if resolve else None
     return explain(inventory, question, system.utc_today(), resolved, preferred, suffixes=read_suffixes())
 
@@ -269,10 +270,12 @@ def _parse_interfaces(path: Path, items: Iterable[_Item]) -> tuple[NetworkInterf
     return interfaces
 
 
-def _read_file(path: Path | None) -> Preferred | None:
-    """Return the preferences in a file: the bare text of the parameter, or the answer that holds it."""
-    if path is None:
-        return None
+def saved_preferences(path: Path) -> Preferred:
+    """Return the preferences in a file: the bare text of the parameter, or the answer that holds it.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
     octets = _read_octets(path, "Parameter")
     try:
         text = octets.decode(json.detect_encoding(octets))

@@ -1,7 +1,8 @@
 """The policy in force and the date: what every decision is made, and logged, against.
 
 Everything here is pure; whoever owns a `Standing` sets its `policy`, its `today` (UTC), its `grant` of see-thru to
-every client that is known, and the private networks that are `opened` to rules.
+every client that is known, the private networks that are `opened` to rules, and the `endpoints` that clients may fetch
+revocation lists from in plaintext, if any.
 """
 
 from datetime import date
@@ -9,6 +10,7 @@ from datetime import date
 from appliance.address import Ipv4, Network, is_private
 from appliance.command import Emit
 from appliance.event import flow_event
+from appliance.policy.crls import Endpoints
 from appliance.policy.decision import Decision
 from appliance.policy.policy import EMPTY_POLICY, Policy, SeeThruGrant, later
 from appliance.reason import NEVER_SEEN_THRU, Reason
@@ -20,14 +22,14 @@ FlowKey = tuple[Ipv4, int, Ipv4, int]
 class Standing:
     """What the engine and its gate share."""
 
-    __slots__ = ("fetches_crls", "grant", "instance", "opened", "policy", "today")
+    __slots__ = ("endpoints", "grant", "instance", "opened", "policy", "today")
 
     def __init__(self, instance: str, today: date) -> None:
         self.instance = instance
         self.policy: Policy = EMPTY_POLICY
         self.today = today
         self.grant: SeeThruGrant | None = None
-        self.fetches_crls = False  # clients may fetch revocation lists in plaintext
+        self.endpoints: Endpoints | None = None
         self.opened: tuple[Network, ...] = ()
 
     def see_thru(self, client: Ipv4) -> SeeThruGrant | None:

@@ -195,8 +195,9 @@ variable "preferences" {
     hellos only. `wildcard_exposure`: which patterns count: `none`, those without an asterisk (`prohibit_asterisk`), those
     whose asterisk matches no name that anybody could register, by the Public Suffix List (`prohibit_public_suffix`), or
     all (`nuclear`).
-    `x509_crls`: `allow` lets every known client fetch revocation lists of public CAs over plaintext HTTP,
-    port 80, where its Security Groups let that port out; `ignore` does not.
+    `x509_crls`: `allow` lets every known client fetch revocation lists of public CAs, and ask their OCSP responders, over
+    plaintext HTTP, port 80, where its Security Groups let that port out; `ignore` does not. `x509_crl_hosts`: hosts of a
+    CA of one's own for it to cover as well, each with its path or without, such as `pki.example.com/CertEnroll`.
     `clients`: networks that count as the VPC's own, such as one that it was given after its appliances had started,
     which know the others from their launch. Only network interfaces of this VPC are ever allowed anything: what comes
     from elsewhere, as from a peered VPC, is refused even if it stands here, and logged as `client_unknown`.
@@ -211,6 +212,7 @@ variable "preferences" {
     clients            = optional(list(string), [])
     syn_gate           = optional(string, "off")
     x509_crls          = optional(string, "ignore")
+    x509_crl_hosts     = optional(list(string), [])
 
     private_destinations = optional(list(string), [])
     grace                = optional(number)
@@ -249,6 +251,16 @@ variable "preferences" {
   validation {
     condition     = contains(["ignore", "allow"], var.preferences.x509_crls)
     error_message = "preferences.x509_crls is ignore or allow."
+  }
+
+  validation {
+    condition = length(var.preferences.x509_crl_hosts) <= 32 && alltrue([
+      for each in var.preferences.x509_crl_hosts : can(regex(
+        "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?[.])+[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$",
+        each
+      ))
+    ])
+    error_message = "preferences.x509_crl_hosts are 32 names at most, in full, each with the path of its lists or without, such as pki.example.com/CertEnroll."
   }
 
   validation {

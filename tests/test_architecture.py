@@ -39,7 +39,7 @@ ENGINE_PARTS = {
     "waiting",
 }
 # Of `replay`.
-REPLAY_PARTS = {"directory", "overheard", "player", "tracking"}
+REPLAY_PARTS = {"directory", "overheard", "player", "staging", "tracking"}
 # Of `check`, `explain` and `suggest`.
 ADVICE_PARTS = {
     "account",
@@ -102,6 +102,7 @@ MAY_IMPORT = {
     "probing": {"edge", "selftest"},  # composition root of `selftest`, and of the same in a sandbox:
     "enclosed": {"edge", "messages", "policy", "probing", "selftest", "trial"},
     "directory": {"policy"},
+    "staging": {"policy", "tracking"},
     "tracking": {"standing", "wire"},
     "overheard": {"wire"} | ENGINE_PARTS,
     "player": {"engine", "policy", "wire"} | ENGINE_PARTS | REPLAY_PARTS,

@@ -12,8 +12,8 @@ from tests.attacks import FAMILIES, ROWS
 from tests.attacks.row import Row
 
 ROOT = Path(__file__).parents[1]
-LAST = {"N": 17, "T": 14, "P": 19, "D": 14, "X": 13}
-MARK = re.compile(r"\b[NTPDX]\d{1,2}\b")
+LAST = {"N": 17, "T": 14, "P": 19, "D": 14, "X": 13, "H": 9}
+MARK = re.compile(r"\b[NTPDXH]\d{1,2}\b")
 
 # Refusals of what is no attack, but not listed, or not known yet.
 ORDINARY = {
@@ -23,15 +23,13 @@ ORDINARY = {
     Reason.DESTINATION_NOT_IN_RULE,
     Reason.SERVER_REFUSED,
     Reason.SERVER_TIMEOUT,
-    Reason.SERVER_NOT_HTTP,
-    Reason.CRL_TOO_LONG,
     Reason.IPV6,
     Reason.MALFORMED_PACKET,
     Reason.INTERNAL_ERROR,
 }
 ALLOWING = {
     *(Reason.NAME_LISTED, Reason.PATTERN_LISTED, Reason.ADDRESS_LISTED, Reason.CRL_LISTED),
-    *(Reason.SERVER_AGREED, Reason.SEE_THRU),
+    *(Reason.OCSP_LISTED, Reason.SERVER_AGREED, Reason.SEE_THRU),
 }
 
 
@@ -97,7 +95,7 @@ def test_marks_in_the_code_are_of_the_table() -> None:
         found = {
             mark
             for comment in comments
-            if re.fullmatch(r"(?:\w+(?:\.md)?,? (?:and )?)*[NTPDX]\d+", comment)
+            if re.fullmatch(r"(?:\w+(?:\.md)?,? (?:and )?)*[NTPDXH]\d+", comment)
             for mark in MARK.findall(comment)
         }
         assert found <= marks, path

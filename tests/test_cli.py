@@ -206,7 +206,7 @@ USAGE = [
     ("a port that is none", ["explain", *ASKED, "--port", "https", *SAVED], "'https' is not a port"),
     ("a name that is none", ["explain", *ASKED, "--name", "api", *SAVED], "hint: write the full name"),
     ("an address that is none", ["explain", *ASKED, "--address", "::1", *SAVED], "'::1' is not an IPv4 address"),
-    ("a protocol that is none", ["explain", *ASKED, "--protocol", "http", *SAVED], "hint: write tls or ssh"),
+    ("a protocol that is none", ["explain", *ASKED, "--protocol", "https", *SAVED], "hint: write tls, ssh, http"),
 ]
 
 
@@ -700,6 +700,72 @@ def test_replay_with_policy_decides(
 
     assert (ran.status, ran.err) == (0, "")
     assert (events[0]["dhost"], events[0]["code"]) == ("api.example.com", code)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ('{"%default": {}}', "port_not_listed", ""),
+        ('{"%default": {"x509_crls": "allow"}}', "crl_listed", ""),
+        (
+            '{"%default": {"x509_crls": "allow", "ech": "yes"}}',
+            "crl_listed",
+            'discriminat: preferences: ech "yes" is not',
+        ),
+    ],
+)
+def test_replay_goes_by_preferences(  # noqa: PLR0917 -- fixtures
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, code: str, told: str
+) -> None:
+    """What is wrong in them is told beside the events."""
+    wire = captures.Wire(server_port=80).handshake()
+    wire.say(0, b"GET /a.crl HTTP/1.1\r\nHost: crl3.digicert.com\r\n\r\n")
+    capture = tmp_path / "crl.pcap"
+    capture.write_bytes(captures.pcap(captures.framed(wire.packets)))
+    arguments = (*SAVED, "--trust-names", "--preferences", "-", str(capture))
+
+    ran, events = events_of(discriminat, monkeypatch, *arguments, stdin=text.encode())
+
+    assert (ran.status, events[0]["code"]) == (0, code)
+    assert told in ran.err
+    assert bool(told) == bool(ran.err)
+
+
+@pytest.mark.parametrize(("server", "code"), [("10.0.2.21", "name_listed"), ("10.0.2.20", "destination_private")])
+def test_replay_leaves_closed_what_is_the_vpcs_own(
+    discriminat: Discriminat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: str, code: str
+) -> None:
+    """Whatever private destinations the preferences open: it does not route to itself through the appliance."""
+    capture = tmp_path / "private.pcap"
+    capture.write_bytes(captures.pcap(captures.framed(captures.tls_flow(server=parse_ipv4(server)))))
+    opened = b'{"%default": {"private_destinations": ["10.0.0.0/8"]}}'
+    arguments = (*SAVED, "--trust-names", "--preferences", "-", str(capture))
+
+    _, events = events_of(discriminat, monkeypatch, *arguments, stdin=opened)
+
+    assert events[0]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("exposure", "code"), [("prohibit_public_suffix", "pattern_listed"), ("prohibit_asterisk", "name_not_listed")]
+)
+def test_replay_judges_patterns_by_preferences(  # noqa: PLR0917 -- fixtures
+    discriminat: Discriminat,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capture: Path,
+    exposure: str,
+    code: str,
+) -> None:
+    """Those that may count do."""
+    groups = tmp_path / "groups.json"
+    groups.write_text(Path(GROUPS).read_text().replace("tls:api.example.com", "tls:*.example.com"))
+    arguments = ("--security-groups", str(groups), "--network-interfaces", INTERFACES, "--trust-names")
+    preferred = json.dumps({"%default": {"wildcard_exposure": exposure}}).encode()
+
+    _, events = events_of(discriminat, monkeypatch, *arguments, "--preferences", "-", str(capture), stdin=preferred)
+
+    assert events[0]["code"] == code
 
 
 def test_replay_merges_captures_by_time(

@@ -23,6 +23,7 @@ CORE = (
         "inspection",
         "ip",
         "learnt",
+        "ocsp",
         "pattern",
         "preferences",
         "reach",

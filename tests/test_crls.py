@@ -7,11 +7,14 @@ import pytest
 from appliance.errors import Malformed
 from appliance.limits import Limits
 from appliance.policy.addresses import AddressBook
-from appliance.policy.crls import CRL_HOSTS, CRL_RULES, decide_crl
+from appliance.policy.crls import CRL_HOSTS, OCSP_HOSTS, PUBLIC_ENDPOINTS, decide_fetch
+from appliance.policy.decision import Decision
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.kind import URLS_MAX
 from appliance.policy.preferences import DEFAULTS, Crls, Gating, Preferences
 from appliance.reason import Reason
-from appliance.wire.crl_request import PATH_MAX, REQUEST_MAX, CrlRequest, parse_crl_request
+from appliance.wire.fetch import PATH_MAX, REQUEST_MAX, Fetch, parse_fetch
+from appliance.wire.ocsp_request import WORDS_MAX
 from tests.playbook import (
     CLIENT,
     ELSEWHERE,
@@ -69,7 +72,7 @@ GOOD = [
 @pytest.mark.parametrize(("stream", "path"), GOOD)
 def test_a_request_that_real_clients_send_is_read(stream: bytes, path: str) -> None:
     """Host in lower case, path as it is."""
-    assert parse_crl_request(stream) == CrlRequest(HOST, path)
+    assert parse_fetch(stream) == Fetch(HOST, path)
 
 
 BAD = {
@@ -151,8 +154,12 @@ BAD = {
 def test_what_somebody_could_read_otherwise_is_none(stream: bytes) -> None:
     """Each is refused as any plaintext is."""
     with pytest.raises(Malformed) as caught:
-        parse_crl_request(stream)
+        parse_fetch(stream)
     assert caught.value.code == "http_plaintext"
+
+
+def decide(host: str, path: str, book: AddressBook, *, is_ocsp: bool = False) -> Decision:
+    return decide_fetch(PUBLIC_ENDPOINTS, host, path, SERVER, book, NOW, is_ocsp=is_ocsp)
 
 
 @pytest.mark.parametrize(
@@ -160,15 +167,18 @@ def test_what_somebody_could_read_otherwise_is_none(stream: bytes) -> None:
 )
 def test_a_host_is_a_name_as_it_stands_in_the_table(host: str) -> None:
     """No port, no user, no root dot."""
-    asked = parse_crl_request(request("/a.crl", f"Host: {host}"))
-    assert decide_crl(asked.host, asked.path, SERVER, AddressBook(), NOW).reason is Reason.HTTP_PLAINTEXT
+    asked = parse_fetch(request("/a.crl", f"Host: {host}"))
+    assert decide(asked.host, asked.path, AddressBook()).reason is Reason.HTTP_PLAINTEXT
 
 
 def test_hosts_are_names_in_lower_case_and_few() -> None:
     """A SYN that is held back asks for all of them at once; paths end in a slash, so that they end where they say."""
-    assert len(CRL_RULES.tls) == len(CRL_HOSTS) <= Limits().names_per_look_up
-    for host, prefix in CRL_HOSTS.items():
+    assert len(PUBLIC_ENDPOINTS.rules.tls) == len(CRL_HOSTS | OCSP_HOSTS)
+    assert len(PUBLIC_ENDPOINTS.rules.tls) + URLS_MAX <= Limits().names_per_look_up
+    for host in CRL_HOSTS | OCSP_HOSTS:
         assert str(Fqdn.parse(host)) == host
+    assert all(0 <= words <= WORDS_MAX for words in OCSP_HOSTS.values())
+    for prefix in CRL_HOSTS.values():
         assert prefix.startswith("/")
         assert prefix.endswith("/")
 
@@ -177,10 +187,10 @@ def test_a_host_with_other_content_serves_crls_alone() -> None:
     """Below one folder."""
     book = AddressBook()
     book.learn(answer(Fqdn.parse("www.microsoft.com"), SERVER), NOW)
-    good = decide_crl("www.microsoft.com", "/pkiops/crl/Microsoft%20TLS.crl", SERVER, book, NOW)
+    good = decide("www.microsoft.com", "/pkiops/crl/Microsoft%20TLS.crl", book)
     assert (good.allow, good.reason, good.rule) == (True, Reason.CRL_LISTED, "x509_crls")
-    assert not decide_crl("www.microsoft.com", "/a.crl", SERVER, book, NOW).allow
-    assert not decide_crl("microsoft.com", "/pkiops/crl/a.crl", SERVER, book, NOW).allow
+    assert not decide("www.microsoft.com", "/a.crl", book).allow
+    assert not decide("microsoft.com", "/pkiops/crl/a.crl", book).allow
 
 
 # ---- flows ----
@@ -297,12 +307,20 @@ def test_a_reply_is_http_and_no_longer_than_a_list() -> None:
     """The rest is refused."""
     it = play()
     it.client(ASKED)
-    assert it.server(b"SSH-2.0-OpenSSH\r\n", received=len(ASKED))[0] == refused("server", "server_not_http")
+    assert it.server(b"SSH-2.0-OpenSSH\r\n", received=len(ASKED)) == [
+        refused("server", "server_not_http"),
+        *resets(len(ASKED), port=80),
+        *verdict("drop", 2),
+    ]
     it = play(limits=Limits(crl_octets=1000))
     it.client(ASKED)
     it.server(STATUS, received=len(ASKED))
     assert it.server(bytes(1000 - len(STATUS)), len(STATUS)) == verdict("pass", 3)
-    assert it.server(b"x", 1000)[0] == refused("server", "crl_too_long")
+    assert it.server(b"x", 1000) == [
+        refused("server", "crl_too_long"),
+        *resets(len(ASKED), server_sent=1000, port=80),
+        *verdict("drop", 4),
+    ]
 
 
 def test_a_fetch_that_is_silent_is_ended_at_both_ends() -> None:
@@ -360,7 +378,7 @@ def test_syns_go_to_addresses_of_hosts_where_syns_are_looked_at() -> None:
     assert play().syn() == verdict("pass", 1)
     assert play(preferences=gated).syn() == verdict("pass", 1)
     it = play(preferences=gated, server=ELSEWHERE)
-    assert len(it.syn()) == len(CRL_HOSTS)
+    assert len(it.syn()) == len(CRL_HOSTS | OCSP_HOSTS)
     assert play(preferences=DEFAULTS).syn()[0] == verdict("deny", 1)[0]
     assert play(preferences=FETCH, port=81).syn()[0] == verdict("deny", 1)[0]
     assert CLIENT != SEEING

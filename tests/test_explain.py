@@ -461,7 +461,7 @@ refused by the rules, but see-thru lets it pass: 10.0.1.10 to other.example.org 
             in sg-web (web)
   see-thru  until 2027-01-06, 1 day remaining, for every known client, by the preferences (%default)
   preferred by P
-            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", private_destinations: [], grace: null, policy_poll_interval: null, preferences_interval: null
+            flow_log_verbosity: "none", see_thru: "2027-01-06", ech: "deny", clients: [], syn_gate: "off", wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", x509_crl_hosts: [], private_destinations: [], grace: null, policy_poll_interval: null, preferences_interval: null
   note      the flow log says nothing of it: flow_log_verbosity is "none"
 """,  # noqa: E501 -- as it is printed
     ),
@@ -544,7 +544,7 @@ NO_QUESTIONS = [
     ({"port": "https"}, PolicyError),
     ({"port": "-1"}, PolicyError),
     ({"port": "\u0664"}, PolicyError),  # a digit, but not one of ours
-    ({"protocol": "http"}, PolicyError),
+    ({"protocol": "https"}, PolicyError),
 ]
 
 
@@ -555,3 +555,40 @@ def test_what_is_no_question(question: dict[str, str], error: type[PolicyError])
         ask(vpc(web=WEB), **question)  # type: ignore[arg-type]
 
     assert caught.value.hint
+
+
+# ---- plaintext ----
+
+FETCHING: dict[str, object] = {"x509_crls": "allow", "x509_crl_hosts": ["pki.example.com/CertEnroll"]}
+CRLS = "crl3.digicert.com"
+PORT_80 = [tcp("discriminat:tls:api.example.com", port=80), *WEB]
+FETCHES = [
+    # inventory, preferences, question, code, part of a note
+    (WEB, FETCHING, {"name": CRLS}, "crl_listed", "one a connection"),
+    (PORT_80, FETCHING, {"name": CRLS}, "crl_listed", "one a connection"),
+    ([tcp("")], FETCHING, {"name": "ocsp.digicert.com"}, "ocsp_listed", "one a connection"),
+    (WEB, FETCHING, {"name": "pki.example.com"}, "crl_listed", "one a connection"),
+    (WEB, FETCHING, {"name": CRLS, "resolved": (INSIDE,), "address": OUTSIDE}, "address_mismatch", "AWS itself"),
+    (WEB, FETCHING, {"name": CRLS, "client": "10.0.1.11"}, "client_unknown", "is the client in another VPC"),
+    (WEB, FETCHING, {"name": CRLS, "address": "10.0.0.9"}, "destination_private", "AWS itself"),
+    (WEB, FETCHING, {"name": "www.example.com"}, "http_plaintext", "x509_crl_hosts names hosts"),
+    (WEB, FETCHING, {"name": CRLS, "port": "8080"}, "port_not_listed", "on no port but 80"),
+    (WEB, FETCHING, {"name": CRLS, "port": "443"}, "http_plaintext", "on no port but 80"),
+    (WEB, FETCHING, {"name": CRLS, "port": "22"}, "not_ssh", "on no port but 80"),
+    (WEB, {}, {"name": CRLS}, "port_not_listed", 'which pass if x509_crls is "allow"'),
+    (PORT_80, {}, {"name": CRLS}, "http_plaintext", 'which pass if x509_crls is "allow"'),
+    (PORT_80, {}, {"name": "pki.example.com"}, "http_plaintext", "x509_crl_hosts names hosts"),
+]
+
+
+@pytest.mark.parametrize(("rules", "preferred", "question", "code", "note"), FETCHES)
+def test_plaintext_is_explained(
+    rules: list[EgressRule], preferred: dict[str, object], question: dict[str, str], code: str, note: str
+) -> None:
+    """It passes by the preferences alone."""
+    asked = {"protocol": "http", "port": "80", **question}
+    explanation = ask(vpc(web=rules), preferred=preferred, **asked)  # type: ignore[arg-type]
+
+    assert explanation.decision.reason == code
+    assert any(note in each for each in explanation.notes), explanation.notes
+    assert explanation_document(explanation)["proto"] == "http"

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterable
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.address import Network, parse_ipv4
 from appliance.directory import Directory, parse_addresses
 from appliance.errors import PolicyError
 from appliance.player import Player, Told
+from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory
 from appliance.policy.policy import Policy, compile_policy
+from appliance.policy.preferences import DEFAULTS, Crls, Ech, Gating, Preferences
 from tests import captures, hellos
 from tests.captures import START, Captured, Wire, ssh_flow, tls_flow
 from tests.playbook import (
@@ -40,9 +44,14 @@ PQ = hellos.client_stream(hellos.client_hello(groups=((hellos.X25519MLKEM768, 12
 
 
 def play(
-    packets: Iterable[Captured], policy: Policy = NOBODY, directory: Directory = KNOWN, *, snapshot: int = 1 << 17
+    packets: Iterable[Captured],
+    policy: Policy = NOBODY,
+    directory: Directory = KNOWN,
+    *,
+    snapshot: int = 1 << 17,
+    preferences: Preferences = DEFAULTS,
 ) -> list[Told]:
-    player = Player(policy, directory)
+    player = Player(policy, directory, preferences=preferences)
     told = [told for time, octets in packets for told in player.on_packet(octets[:snapshot], time)]
     return told + player.finish()
 
@@ -321,3 +330,77 @@ def test_other_addresses_are_refused(document: object, message: str) -> None:
         parse_addresses(document)
 
     assert (caught.value.message, bool(caught.value.hint)) == (message, True)
+
+
+# ---- preferences ----
+
+PRIVATE = parse_ipv4("10.50.0.9")
+CRL_HOST = Fqdn.parse("crl3.digicert.com")
+LIST = b"GET /a.crl HTTP/1.1\r\nHost: crl3.digicert.com\r\n\r\n"
+ECH_HELLO = hellos.client_stream(hellos.client_hello(ech=True))
+NAMES = Directory({NAME: (SERVER, PRIVATE), CRL_HOST: (SERVER,)}, trusting=False)
+FETCHED = Wire(server_port=80).handshake().say(0, LIST).say(1, b"HTTP/1.1 200 OK\r\n\r\n")
+PREFERRED = {
+    # preferences, packets, codes by default, codes by these preferences
+    "x509_crls": (
+        Preferences(x509_crls=Crls.ALLOW),
+        [*FETCHED.packets],
+        ["port_not_listed"],
+        ["crl_listed", "server_agreed"],
+    ),
+    "a second request": (
+        Preferences(x509_crls=Crls.ALLOW),
+        FETCHED.say(0, LIST).packets,
+        ["port_not_listed"],
+        ["crl_listed", "server_agreed", "http_plaintext"],
+    ),
+    "ech": (
+        Preferences(ech=Ech.ALLOW),
+        Wire().handshake().say(0, ECH_HELLO).say(1, REPLY).packets,
+        ["ech"],
+        ["name_listed", "server_agreed"],
+    ),
+    "private_destinations": (
+        Preferences(private_destinations=(Network.parse("10.50.0.0/16"),)),
+        tls_flow(server=PRIVATE),
+        ["destination_private"],
+        ["name_listed", "server_agreed"],
+    ),
+    "syn_gate": (
+        Preferences(syn_gate=Gating.ON),
+        tls_flow(server=ELSEWHERE),
+        ["address_mismatch"],
+        ["address_not_listed"],
+    ),
+    "syn_gate, a listed address": (
+        Preferences(syn_gate=Gating.ON),
+        tls_flow(),
+        ["name_listed", "server_agreed"],
+        ["name_listed", "server_agreed"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("preferences", "packets", "before", "after"), PREFERRED.values(), ids=PREFERRED)
+def test_flows_are_judged_by_preferences(
+    preferences: Preferences, packets: list[Captured], before: list[str], after: list[str]
+) -> None:
+    """As on the appliance: the kernel's sets follow them, and so does the engine."""
+    assert [told.event["code"] for told in play(packets, POLICY, NAMES)] == before
+    assert [told.event["code"] for told in play(packets, POLICY, NAMES, preferences=preferences)] == after
+
+
+def test_see_thru_of_everybody_is_told() -> None:
+    """Until its day, as the default profile's; towards private addresses never."""
+    packets = Wire(server_port=9999).handshake().say(0, HELLO).say(1, REPLY).packets
+    seeing = Preferences(see_thru=date(2027, 1, 15))
+
+    first, *_ = play(packets, POLICY, preferences=seeing)
+    assert (first.event["see_thru_gid"], first.event["see_thru_exerted"]) == ("%default", True)
+    ended = Preferences(see_thru=date(2027, 1, 14))
+    assert [told.event["see_thru_exerted"] for told in play(packets, POLICY, preferences=ended)] == [False]
+    asked = Wire(server_port=80).handshake().say(0, REQUEST).say(1, b"HTTP/1.1 404 Not Found\r\n\r\n").packets
+    assert [told.event["http_code"] for told in play(asked, POLICY, preferences=seeing)[1:]] == [404]
+    inside = Wire(server=PRIVATE, server_port=9999).handshake().say(0, HELLO).packets
+    opened = Preferences(see_thru=date(2027, 1, 15), private_destinations=(Network.parse("10.50.0.0/16"),))
+    assert [told.event["see_thru_exerted"] for told in play(inside, POLICY, preferences=opened)] == [False]

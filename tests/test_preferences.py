@@ -240,7 +240,7 @@ def test_all_in_one_line() -> None:
     """In the words of the document."""
     assert state_preferences(SET) == (
         'flow_log_verbosity: "none", see_thru: "2027-01-31", ech: "allow", clients: ["10.1.0.0/16"], syn_gate: "off", '
-        'wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", '
+        'wildcard_exposure: "prohibit_public_suffix", x509_crls: "ignore", x509_crl_hosts: [], '
         'private_destinations: ["10.1.0.0/16"], grace: 60, '
         "policy_poll_interval: 2.5, preferences_interval: 1"
     )

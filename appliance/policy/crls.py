@@ -1,11 +1,17 @@
-"""Revocation lists of public CAs, which are fetched in plaintext: from which hosts, and whether a request may go there.
+"""Revocation lists and OCSP responders, which are asked in plaintext: which hosts, and whether a request may go there.
 
-Certificates name these URLs in their CRL distribution points, over http as RFC 5280 section 4.2.1.13 has it: a list is
-signed, and TLS to fetch it would need another one first. The hosts are known by name, each one's domain is the CA's
-own, and a request goes to the addresses that our own look-ups of the name returned, as TLS does.
+Certificates name these URLs, over http as RFC 5280 section 4.2.1.13 has it: what comes back is signed, and TLS to fetch
+it would need another one first. The hosts are known by name, each one's domain is the CA's own, and a request goes to
+the addresses that our own look-ups of the name returned, as TLS does.
+
+The rule of the tables: a host stands here because certificates of a CA that Debian's ca-certificates trusts, or of
+Microsoft's and Apple's own, name it as a distribution point or a responder. Never a wildcard, and of a host that serves
+other things only the folder that is named. Whoever runs a CA of his own adds its hosts by preference.
 Everything here is pure.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from appliance.address import Ipv4
@@ -21,10 +27,9 @@ BY_PORT: Final = frozenset(
     {Reason.PORT_NOT_LISTED, Reason.CLIENT_NOT_ANNOTATED}
 )  # refusals that the exception overrides
 
-# Host, and what its paths begin with. As of November 2026. Let's Encrypt's are those of its page "Chains of
-# Trust". Of the others, some are the distribution points of certificates that servers show, and the rest are well
-# known, but not checked against CCADB (https://www.ccadb.org), which has them all. Of no host here is any part
-# but the path named open to other tenants of the CA.
+# Host of lists, and what their paths begin with. As of November 2026. Let's Encrypt's are those of its page "Chains of
+# Trust"; those marked * are in the roots of Debian's ca-certificates; most others are the distribution points of
+# certificates that servers show. They were not checked against CCADB (https://www.ccadb.org), which has them all.
 CRL_HOSTS: Final = {
     # DigiCert, with GeoTrust, RapidSSL and Thawte
     "crl3.digicert.com": "/",
@@ -49,7 +54,8 @@ CRL_HOSTS: Final = {
     "crl.globalsign.net": "/",
     # Sectigo, with Comodo and USERTrust
     "crl.sectigo.com": "/",
-    "crl.comodoca.com": "/",
+    "crl.comodoca.com": "/",  # *
+    "crl.comodo.net": "/",  # *
     "crl.usertrust.com": "/",
     # GoDaddy and Starfield
     "crl.godaddy.com": "/",
@@ -57,6 +63,15 @@ CRL_HOSTS: Final = {
     # Microsoft
     "crl.microsoft.com": "/pki/crl/",
     "www.microsoft.com": "/pkiops/crl/",
+    # D-Trust, Certigna, SecureTrust, ACCV
+    "crl.d-trust.net": "/crl/",  # *
+    "www.d-trust.net": "/crl/",  # *
+    "crl.certigna.fr": "/",  # *
+    "crl.dhimyotis.com": "/",  # *
+    "crl.securetrust.com": "/",  # *
+    "www.accv.es": "/fileadmin/Archivos/certificados/",  # *
+    # QuoVadis, of DigiCert
+    "crl.quovadisglobal.com": "/",
     # Apple, Entrust, IdenTrust, SSL.com, Certum, HARICA
     "crl.apple.com": "/",
     "crl.entrust.net": "/",
@@ -67,20 +82,107 @@ CRL_HOSTS: Final = {
     "crl.harica.gr": "/",
 }
 
+# Responders, and how many words their paths have at most: http://o.pki.goog/s/we1/abc has three. As of November 2026,
+# those that are still run, for certificates that name them: many CAs have left OCSP (Let's Encrypt switched it off in
+# August 2025) or name no responder in new certificates (Google since the second half of 2025 in most chains, HARICA
+# since March 2026). Each was seen in certificates of its CA.
+OCSP_HOSTS: Final = {
+    "ocsp.digicert.com": 0,
+    "status.geotrust.com": 0,
+    "status.rapidssl.com": 0,
+    "status.thawte.com": 0,
+    "ocsp.quovadisglobal.com": 0,
+    "o.pki.goog": 3,
+    "ocsp.rootca1.amazontrust.com": 0,
+    "ocsp.rootg2.amazontrust.com": 0,
+    **{f"ocsp.r2m0{number}.amazontrust.com": 0 for number in (1, 2, 3, 4)},
+    "ocsp.globalsign.com": 2,
+    "ocsp2.globalsign.com": 2,
+    "ocsp.sectigo.com": 0,
+    "ocsp.comodoca.com": 0,
+    "ocsp.usertrust.com": 0,
+    "ocsp.godaddy.com": 0,
+    "ocsp.starfieldtech.com": 0,
+    "oneocsp.microsoft.com": 1,
+    "ocsp.apple.com": 1,
+    "ocsp.entrust.net": 0,
+    "commercial.ocsp.identrust.com": 0,
+    "ocsps.ssl.com": 0,
+    "ocsp.harica.gr": 0,
+    "ocsp.accv.es": 0,
+}
+
+_ALLOWED: Final = {False: Reason.CRL_LISTED, True: Reason.OCSP_LISTED}  # by whether it is OCSP
 # The same as if every client had a rule that lists them.
 _RULE: Final = Rule("%default", "x509_crls", Protocol.TLS, CRL_PORT, None)
-CRL_RULES: Final = PortRules({Fqdn.parse(host): (_RULE,) for host in CRL_HOSTS}, {})
 
 
-def decide_crl(host: str, path: str, destination: Ipv4, book: AddressBook, now: float) -> Decision:
-    """Decide on a request for a revocation list. `host`: in lower case.
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where clients may fetch from.
+
+    `rules`: of all hosts. `own`: of those that preferences add, what paths begin with, and end with, in a slash.
+    """
+
+    rules: PortRules
+    own: Mapping[str, tuple[str, ...]]
+
+    def __contains__(self, host: str) -> bool:
+        return host in self.own or host in CRL_HOSTS or host in OCSP_HOSTS
+
+
+def endpoints_of(hosts: Iterable[str]) -> Endpoints:
+    """Return the known endpoints, and those of a CA of one's own. `hosts`: as `kind.UrlPrefixes` has them."""
+    own: dict[str, tuple[str, ...]] = {}
+    for each in hosts:
+        host, _, path = each.partition("/")
+        own[host] = (*own.get(host, ()), f"/{path}/" if path else "/")
+    names = dict.fromkeys((*CRL_HOSTS, *OCSP_HOSTS, *own))
+    return Endpoints(PortRules({Fqdn.parse(name): (_RULE,) for name in names}, {}), own)
+
+
+PUBLIC_ENDPOINTS: Final = endpoints_of(())
+
+
+def decide_fetch(  # noqa: PLR0917 -- a request, where it goes, and what that is compared with
+    endpoints: Endpoints, host: str, path: str, destination: Ipv4, book: AddressBook, now: float, *, is_ocsp: bool
+) -> Decision:
+    """Decide on a request for a revocation list, or for a certificate's status. `host`: in lower case.
+
+    `path`: of a list, or of a responder with a slash at its end.
 
     After NAME_UNRESOLVED, ANSWER_PRIVATE and ADDRESS_MISMATCH a fresh look-up of the name may bring another decision.
     """
+    fault = _fault_of_url(endpoints, host, path, is_ocsp=is_ocsp)
+    if fault:
+        return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=host, detail=fault)
+    decision = decide_name(endpoints.rules, Fqdn.parse(host), destination, book, now)
+    return decision._replace(reason=_ALLOWED[is_ocsp]) if decision.allow else decision
+
+
+def decide_host(endpoints: Endpoints, name: Fqdn, destination: Ipv4, book: AddressBook, now: float) -> Decision:
+    """Decide on a flawless request for whatever there is at a host."""
+    host = str(name)
+    if host not in endpoints:
+        detail = "not a host of a public CA's CRLs or OCSP"
+        return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=host, detail=detail)
+    decision = decide_name(endpoints.rules, name, destination, book, now)
+    serves_lists = host in CRL_HOSTS or host in endpoints.own
+    return decision._replace(reason=_ALLOWED[not serves_lists]) if decision.allow else decision
+
+
+def _fault_of_url(endpoints: Endpoints, host: str, path: str, *, is_ocsp: bool) -> str:
+    """Return why nothing is fetched from there; empty if it may be."""
+    own = endpoints.own.get(host, ())
+    if is_ocsp:
+        words = OCSP_HOSTS.get(host)
+        if path in own or (words is not None and path.count("/") - 1 <= words):
+            return ""
+        if words is None and not own:
+            return "not a host of a public CA's OCSP"
+        return f"its responder is at {' or '.join(own)}" if words is None else f"the path has more than {words} words"
     prefix = CRL_HOSTS.get(host)
-    if prefix is None:
-        return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=host, detail="not a host of a public CA's CRLs")
-    if not path.startswith(prefix):
-        return Decision(allow=False, reason=Reason.HTTP_PLAINTEXT, name=host, detail=f"its CRLs are below {prefix}")
-    decision = decide_name(CRL_RULES, Fqdn.parse(host), destination, book, now)
-    return decision._replace(reason=Reason.CRL_LISTED) if decision.allow else decision
+    known = own if prefix is None else (prefix, *own)
+    if path.startswith(known):
+        return ""
+    return f"its CRLs are below {' or '.join(known)}" if known else "not a host of a public CA's CRLs"

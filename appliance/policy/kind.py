@@ -5,17 +5,20 @@ Everything here is pure.
 
 import enum
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol, cast
 
 from appliance.address import Network
-from appliance.errors import PolicyError
+from appliance.errors import InvalidName, PolicyError
 from appliance.policy.day import parse_day
-from appliance.policy.fqdn import quote
+from appliance.policy.fqdn import NAME_MAX, Fqdn, quote
 
 NETWORK_LENGTH_MIN = 8  # no VPC, and nobody's private network, is wider
+URLS_MAX = 32  # hosts of a CA of one's own, with their paths
+_PATH_MAX = 100  # characters
 
 
 class Kind(Protocol):
@@ -173,3 +176,46 @@ class Seconds:
     def schema(self) -> Mapping[str, object]:
         """Return the bounds."""
         return {"type": ["number", "null"], "minimum": self.least, "maximum": self.most}
+
+
+_PATH = re.compile(r"(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*/)*[A-Za-z0-9_~-][A-Za-z0-9._~-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPrefixes:
+    """Hosts, each with what the paths of its URLs begin with, or without; never a pattern."""
+
+    def read(self, value: object) -> tuple[str, ...]:
+        """Return the hosts in lower case, with their paths if any, without a slash at the end and repetitions."""
+        example = 'write a list of hosts, such as ["pki.example.com/CertEnroll"]'
+        if not isinstance(value, list):
+            raise PolicyError("is not a list", hint=example)
+        if len(value) > URLS_MAX:
+            raise PolicyError(f"has {len(value)} items", hint=f"write {URLS_MAX} at most")
+        prefixes: dict[str, None] = {}
+        for item in value:
+            if not isinstance(item, str):
+                raise PolicyError("has an item that is not a text", hint=example)
+            host, _, path = item.partition("/")
+            path = path[:-1] if len(path) > 1 and path.endswith("/") else path
+            try:
+                name = str(Fqdn.parse(host))
+            except InvalidName as error:
+                raise PolicyError(f"has an item whose host is not a name: {quote(item)}", hint=error.hint) from None
+            if path and (len(path) > _PATH_MAX or _PATH.fullmatch(path) is None):
+                hint = f"write {_PATH_MAX} plain characters at most, such as pki.example.com/CertEnroll"
+                raise PolicyError(f"has an item whose path is not plain: {quote(item)}", hint=hint)
+            prefixes[f"{name}/{path}" if path else name] = None
+        return tuple(prefixes)
+
+    def write(self, value: object) -> object:
+        """Return the hosts and paths."""
+        return list(cast("tuple[str, ...]", value))
+
+    def schema(self) -> Mapping[str, object]:
+        """Return the form of a host and a path."""
+        label = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+        word = "[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
+        last = rf"(?!([0-9]+|0[xX][0-9a-fA-F]*)\.?(/|$)){label}\.?"
+        item = rf"^(?=[^/]{{1,{NAME_MAX}}}\.?(/.{{0,{_PATH_MAX}}}/?)?$)({label}\.)+{last}(/(({word}/)*{word}/?)?)?$"
+        return {"type": "array", "maxItems": URLS_MAX, "items": {"type": "string", "pattern": item}}

@@ -26,7 +26,7 @@ from appliance.address import Network
 from appliance.errors import PolicyError
 from appliance.policy.exposure import Exposure
 from appliance.policy.fqdn import quote
-from appliance.policy.kind import Choice, Kind, LastDay, Networks, PrivateNetworks, Seconds
+from appliance.policy.kind import Choice, Kind, LastDay, Networks, PrivateNetworks, Seconds, UrlPrefixes
 from appliance.policy.policy import Change, SeeThruGrant
 
 PROFILE = "%default"  # the one part of the document that is read, and the giver of its see-thru grant
@@ -126,8 +126,16 @@ class Preferences:
         default=Crls.IGNORE,
         metadata=_row(
             Choice(Crls),
-            "whether every known client may fetch revocation lists of public CAs over plaintext HTTP, port 80 "
-            "(`crl_listed`)",
+            "whether every known client may fetch revocation lists of public CAs, and ask their OCSP responders, over "
+            "plaintext HTTP, port 80 (`crl_listed`, `ocsp_listed`)",
+        ),
+    )
+    x509_crl_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_row(
+            UrlPrefixes(),
+            "hosts of a CA of one's own, for `x509_crls` to cover as well: `host`, or `host/path` where its lists are "
+            "below a path, and its responder at it; names in full, 32 at most",
         ),
     )
     private_destinations: tuple[Network, ...] = field(

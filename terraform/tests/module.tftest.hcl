@@ -140,7 +140,7 @@ run "as_it_comes" {
   assert {
     condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
       "%default" = {
-        flow_log_verbosity   = "full", see_thru = null, ech = "deny", clients = [], syn_gate = "off", x509_crls = "ignore"
+        flow_log_verbosity   = "full", see_thru = null, ech = "deny", clients = [], syn_gate = "off", x509_crls = "ignore", x509_crl_hosts = []
         private_destinations = [], grace = null, policy_poll_interval = null, preferences_interval = null
         wildcard_exposure    = "prohibit_public_suffix"
       }
@@ -202,6 +202,7 @@ run "with_everything_given" {
       clients              = ["10.9.0.0/16"]
       syn_gate             = "on"
       x509_crls            = "allow"
+      x509_crl_hosts       = ["pki.example.com/CertEnroll"]
       private_destinations = ["10.50.0.0/16"]
       grace                = 60
       policy_poll_interval = 5
@@ -260,7 +261,7 @@ run "with_everything_given" {
     condition = jsondecode(aws_ssm_parameter.preferences.insecure_value) == {
       "%default" = {
         flow_log_verbosity   = "only_disallowed", see_thru = "2027-01-31", ech = "allow", clients = ["10.9.0.0/16"]
-        syn_gate             = "on", x509_crls = "allow"
+        syn_gate             = "on", x509_crls = "allow", x509_crl_hosts = ["pki.example.com/CertEnroll"]
         private_destinations = ["10.50.0.0/16"], grace = 60, policy_poll_interval = 5, preferences_interval = null
         wildcard_exposure    = "none"
       }

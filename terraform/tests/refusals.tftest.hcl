@@ -305,6 +305,26 @@ run "no_such_x509_crls" {
   expect_failures = [var.preferences]
 }
 
+run "a_pattern_of_crl_hosts" {
+  command = plan
+
+  variables {
+    preferences = { x509_crl_hosts = ["*.example.com"] }
+  }
+
+  expect_failures = [var.preferences]
+}
+
+run "a_url_of_crls" {
+  command = plan
+
+  variables {
+    preferences = { x509_crl_hosts = ["http://pki.example.com/a.crl"] }
+  }
+
+  expect_failures = [var.preferences]
+}
+
 run "a_client_network_by_another_address" {
   command = plan
 

@@ -5,7 +5,7 @@
 `tests/test_attacks.py` fails if a row has no test, or names one that pytest does not find.
 """
 
-from tests.attacks import dns, names, packets, state, tls
+from tests.attacks import dns, names, packets, plaintext, state, tls
 from tests.attacks.row import Row
 
 FAMILIES: dict[str, tuple[Row, ...]] = {
@@ -14,6 +14,7 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
     "TCP and IP": packets.ROWS,
     "DNS": dns.ROWS,
     "State, protocols and platform": state.ROWS,
+    "Plaintext of revocation": plaintext.ROWS,
 }
 ROWS: tuple[Row, ...] = tuple(row for rows in FAMILIES.values() for row in rows)
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tests import captures, hellos
+from tests import captures, hellos, test_crls, test_ocsp
 from tests.fuzz import catalogue
 from tests.fuzz.harnesses import engine
 from tests.hellos import client_hello, client_stream, extension, record, server_hello, server_name, server_stream
@@ -131,6 +131,26 @@ def http_seeds() -> Seeds:
     yield "more.cut-short", b"POST / HTTP/1.1\r\nHost: a"
     yield "not_tls.lower-case", b"get / HTTP/1.1\r\n\r\n"
     yield "status.not-found", b"HTTP/1.1 404 Not Found\r\n\r\n"
+
+
+def fetch_seeds() -> Seeds:
+    for name, (stream, _) in test_ocsp.IN_HTTP.items():
+        yield f"question.{_slug(name)}", stream
+    yield "list.curl", test_crls.request()
+    yield "list.windows", test_crls.GOOD[-1][0]
+    yield "awaited.post", test_ocsp.post()[:-1]
+    yield "refused.post-and-more", test_ocsp.post() + b"x"
+    yield "refused.two-hosts", test_crls.BAD["two Hosts"]
+    yield "refused.query", test_crls.BAD["query"]
+    yield "refused.something-else", test_ocsp.BAD["GET, something else"]
+    for name, octets in test_ocsp.READ.items():
+        yield f"asked.{_slug(name)}", octets
+    for name in ("a signature", "another extension", "a long nonce", "a length that is longer than needed"):
+        yield f"not_asked.{_slug(name)}", test_ocsp.UNREAD[name]
+
+
+def _slug(text: str) -> str:
+    return text.lower().replace(",", "").replace(" ", "-")
 
 
 def packet_seeds() -> Seeds:

@@ -27,7 +27,7 @@ _CA_USAGE = x509.KeyUsage(
 
 
 class Authority:
-    """A CA whose certificate is in the file `bundle`."""
+    """A CA whose certificate is in the file `bundle`, and whose private key in `key`."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -43,6 +43,24 @@ class Authority:
         )
         self.bundle = directory / "authority.pem"
         self.bundle.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        self.key = directory / "authority.key"
+        self.key.write_bytes(
+            self._key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+
+    def write_index(self, *paths: Path, revoked: tuple[Path, ...] = ()) -> Path:
+        """Return a file that tells an `openssl ocsp` responder what was issued into these files, and revoked."""
+        now = datetime.datetime.now(datetime.UTC)
+        index = self._directory / "index.txt"
+        lines = []
+        for path in (*paths, *revoked):
+            serial = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+            state, when = ("R", f"{now - LIFE:%y%m%d%H%M%SZ}") if path in revoked else ("V", "")
+            lines.append(f"{state}\t{now + LIFE:%y%m%d%H%M%SZ}\t{when}\t{serial:040X}\tunknown\t/CN={path.stem}\n")
+        index.write_text("".join(lines))
+        return index
 
     def issue(self, name: str, *others: str, crl: str = "") -> Path:
         """Return a file with a private key and a certificate for these names or addresses.

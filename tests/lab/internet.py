@@ -104,15 +104,15 @@ class Internet:
         """Start a server of fixed octets; with neither greeting nor reply, one that never answers."""
         return self._listen(name, address, port, speak_lines(greeting=greeting, reply=reply, after=after, close=close))
 
-    def relay(self, other: Server) -> Server:
-        """Start a host that passes everything on to another server, under an address that has no name."""
+    def relay(self, other: Server, *, name: str = "", port: int = 0) -> Server:
+        """Start a host that passes everything on to another server, under an address that has no name by default."""
 
         def connect() -> socket.socket:
             stream = self.namespace.open_socket()
             stream.connect((other.address, other.port))
             return stream
 
-        return self._listen("", "", other.port, speak_relay(connect))
+        return self._listen(name, "", port or other.port, speak_relay(connect))
 
     def ssh(self, name: str, *, address: str = "", port: int = 22) -> Server:
         """Start a real sshd, which `ssh_options` of this object let one log in to as SSH_USER."""

@@ -1,23 +1,33 @@
-"""Revocation lists: real clients fetch them if the preferences say so, and nothing else gets out that way."""
+"""Revocation lists and OCSP: real clients get both if the preferences say so, and nothing else gets out that way."""
 
+import base64
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
 
 import pytest
+from cryptography.x509 import ocsp
 
 from appliance.wire.http import looks_like_http
 from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
-from tests.lab.preferring import prefer, preferred, running
+from tests.lab.preferring import prefer, preferred, running, wait_told, write
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
 from tests.lab.story import allowed, converse, launch, nothing_arrives, refused, tls
 from tests.lab.tcp import Peer
 from tests.lab.workload import Workload
 from tests.test_crls import BAD, request
+from tests.test_ocsp import ASKED, post
+from tests.test_ocsp import BAD as NO_QUESTIONS
+from tests.test_ocsp import HOST as RESPONDER
 
 HOST, FILES = "crl3.digicert.com", "crl.sectigo.com"  # our own servers in their places
+STATUS = "ocsp.sectigo.com"  # where a real responder is; at RESPONDER is a web server
+OWN = "pki.corp.test"
 EVIL = b"GET / HTTP/1.1\r\nHost: evil.example.net\r\n\r\n"
 LONG = 10_000_000  # octets; the longest lists of public CAs
 COULD_NOT_CONNECT = 7  # of curl
@@ -48,6 +58,19 @@ def fresh(host: Server) -> Server:
     """The same, with nothing on record."""
     host.forget()
     return host
+
+
+@pytest.fixture(scope="module")
+def status(lab: Lab) -> Server:
+    """The same, where a responder is known to be."""
+    return lab.internet.http(RESPONDER)
+
+
+@pytest.fixture
+def responder(status: Server) -> Server:
+    """The same, with nothing on record."""
+    status.forget()
+    return status
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +117,113 @@ def test_a_long_list_is_fetched_whole(windows: Workload) -> None:
     size, seconds = done.out.split()
     assert int(size) == LONG
     assert float(seconds) < 10, seconds
+
+
+class Known(NamedTuple):
+    """Certificates that a responder knows, in files."""
+
+    good: Path
+    bad: Path
+    relay: Server
+
+
+@pytest.fixture(scope="module")
+def known(lab: Lab) -> Iterator[Known]:
+    """A real responder of the lab's authority, in the name of a public CA's."""
+    authority, here, port = lab.internet.authority, lab.internet.namespace, 2560
+    good, bad = (authority.issue(f"{each}.ocsp.test") for each in ("good", "bad"))
+    command = ("openssl", "ocsp", "-port", str(port), "-index", str(authority.write_index(good, revoked=(bad,))))
+    command += ("-CA", str(authority.bundle), "-rsigner", str(authority.bundle), "-rkey", str(authority.key))
+    with here.popen(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as responder:
+        assert wait_until(lambda: f":{port}" in here.run("ss", "-Hltn").stdout)
+        real = Server("", lab.internet.address(), port)
+        yield Known(good, bad, lab.internet.relay(real, name=STATUS, port=80))
+        responder.kill()
+
+
+def ask(lab: Lab, windows: Workload, path: Path, option: str) -> str:
+    """Return what openssl learns of a certificate's status; its question is posted."""
+    bundle = str(lab.internet.authority.bundle)
+    command = ("openssl", "ocsp", option, "-CAfile", bundle, "-issuer", bundle, "-cert", str(path))
+    done = windows.run(*command, "-url", f"http://{STATUS}/")
+    return done.out + done.err
+
+
+@pytest.mark.parametrize("option", ["-nonce", "-no_nonce", "-sha256"])
+def test_openssl_asks_for_a_status(lab: Lab, windows: Workload, known: Known, option: str) -> None:
+    """By POST, and tells the good certificate from the revoked one."""
+    assert "good.ocsp.test.pem: good" in ask(lab, windows, known.good, option)
+    assert "bad.ocsp.test.pem: revoked" in ask(lab, windows, known.bad, option)
+
+    first, reply = allowed(lab, known.relay)
+    assert (first["code"], first["http_method"], first["rule"]) == ("ocsp_listed", "POST", "x509_crls")
+    assert reply["http_code"] == 200
+
+
+def test_a_status_is_asked_for_by_get(lab: Lab, windows: Workload, known: Known, tmp_path: Path) -> None:
+    """By curl, with what openssl would ask in the path."""
+    bundle, asked, answer = str(lab.internet.authority.bundle), tmp_path / "asked", tmp_path / "answer"
+    told = []
+    for path in (known.good, known.bad):
+        windows.run("openssl", "ocsp", "-issuer", bundle, "-cert", str(path), "-no_nonce", "-reqout", str(asked))
+        text = quote(base64.b64encode(asked.read_bytes()).decode(), safe="")
+        assert windows.curl(f"http://{STATUS}/{text}", "-o", str(answer)).ok
+        told.append(ocsp.load_der_ocsp_response(answer.read_bytes()).certificate_status)
+
+    assert told == [ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED]
+    first, _ = allowed(lab, known.relay)
+    assert first["code"] == "ocsp_listed"
+    assert windows.curl(f"http://{STATUS}/{base64.b64encode(b'secret').decode()}").code in RESET
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("GET, something else", "GET, a question and more", "GET, a query", "GET, dots before it", "GET, a body"),
+        *("POST, something else", "POST, octets beyond", "POST, a shorter length", "POST, two lengths"),
+        *("POST, chunked", "POST, another kind", "POST, to a list", "POST, another request in the nonce"),
+    ],
+)
+def test_no_other_question_gets_out(lab: Lab, windows: Workload, responder: Server, what: str) -> None:
+    """Not one octet of it."""
+    with nothing_arrives(lab, windows, responder):
+        heard = converse(windows, responder.address, NO_QUESTIONS[what], port=80)
+
+    assert (heard.octets, heard.reset) == (b"", True)
+    refused(lab, responder, "http_plaintext", spt=heard.port)
+
+
+def test_a_question_goes_to_responders_alone(lab: Lab, windows: Workload, fresh: Server) -> None:
+    """Not to a host of lists, though it is the CA's too."""
+    octets = post().replace(RESPONDER.encode(), HOST.encode())
+    with nothing_arrives(lab, windows, fresh):
+        heard = converse(windows, fresh.address, octets, port=80)
+
+    assert heard.reset
+    refused(lab, fresh, "http_plaintext", spt=heard.port, dhost=HOST)
+
+
+def test_a_body_that_comes_late_is_read(windows: Workload, responder: Server) -> None:
+    """As Java sends it; the head does not go before it."""
+    octets = post()
+    head = len(octets) - len(ASKED)
+    with Peer(windows, responder.address, 80) as peer:
+        peer.connect()
+        peer.send(octets[:head])
+        peer.send(octets[head:], at=head)
+        assert peer.read(9, sent=len(octets)).startswith(b"HTTP/1.")
+    assert responder.received() == octets
+
+
+def test_an_answer_that_is_not_http_is_refused(lab: Lab, windows: Workload) -> None:
+    """Whatever a server would rather speak."""
+    other = lab.internet.lines("crl.usertrust.com", port=80, reply=b"SSH-2.0-OpenSSH_9.2\r\n")
+    octets = request("/a.crl", f"Host: {other.name}")
+
+    heard = converse(windows, other.address, octets, port=80)
+
+    assert (heard.octets, heard.reset) == (b"", True)
+    refused(lab, other, "server_not_http", cat="server", saw=octets)
 
 
 @pytest.mark.parametrize("what", [what for what, octets in BAD.items() if octets.endswith(b"\r\n\r\n")])
@@ -148,6 +278,31 @@ def test_a_second_request_does_not_get_out(lab: Lab, windows: Workload, fresh: S
     heard = converse(windows, fresh.address, request("/a.crl") + EVIL, port=80)
     assert (heard.octets, heard.reset) == (b"", True)
     assert fresh.received() == b""
+
+
+def name_own(lab: Lab, *hosts: str) -> None:
+    """Make these the hosts of a CA of one's own; lists go on to be allowed."""
+    skip = len(lab.appliance.config_events())
+    write(lab, json.dumps({"%default": {"x509_crls": "allow", "x509_crl_hosts": hosts}}))
+    wait_told(lab, skip, "x509_crl_hosts: ")
+
+
+def test_a_host_of_ones_own_is_fetched_from(lab: Lab, windows: Workload) -> None:
+    """Where the preferences name it, below its path, and at its addresses."""
+    own = lab.internet.http(OWN)
+    url = f"http://{OWN}/CertEnroll/Corp-CA+.crl"
+    assert windows.curl(url).code in RESET
+    refused(lab, own, "http_plaintext")
+    name_own(lab, f"{OWN}/CertEnroll")
+
+    assert windows.curl(url).ok
+
+    assert allowed(lab, own)[0]["code"] == "crl_listed"
+    own.forget()
+    assert windows.curl(f"http://{OWN}/a.crl").code in RESET
+    refused(lab, own, "http_plaintext")
+    name_own(lab)
+    assert windows.curl(url).code in RESET
 
 
 def test_the_end_of_the_preference_is_the_end_of_it(lab: Lab, windows: Workload, fresh: Server) -> None:

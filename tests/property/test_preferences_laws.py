@@ -31,6 +31,7 @@ NETWORKS = st.builds(
 PRIVATE = st.sampled_from(["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "10.1.2.3/32"]).map(
     Network.parse
 )
+HOSTS = st.sampled_from(["pki.example.com", "pki.example.com/CertEnroll", "a.b.example/x/y.z"])
 PREFERENCES = st.builds(
     Preferences,
     flow_log_verbosity=st.sampled_from(Verbosity),
@@ -39,6 +40,7 @@ PREFERENCES = st.builds(
     clients=st.lists(NETWORKS, max_size=4, unique=True).map(tuple),
     syn_gate=st.sampled_from(Gating),
     x509_crls=st.sampled_from(Crls),
+    x509_crl_hosts=st.lists(HOSTS, max_size=4, unique=True).map(tuple),
     private_destinations=st.lists(PRIVATE, max_size=4, unique=True).map(tuple),
     grace=st.none() | st.floats(0, 604800),
     policy_poll_interval=st.none() | st.floats(1, 600),
@@ -50,6 +52,15 @@ WORDS = st.sampled_from(
         *("2027-01-31", "2027-02-29", "2028-02-29", "2027-1-5", "0000-01-01", "2027-13-01", "20270131"),
         *("10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/08", "10.0.0.256/24", "10.0.0.0", "192.168.1.1/32", "::/0", ""),
         *("100.64.0.0/10", "100.127.9.9/32", "100.128.0.0/10", "100.64.0.0/9", "172.31.0.0/12", "172.32.0.0/12"),
+        *(
+            "pki.example.com",
+            "PKI.example.com./CertEnroll/",
+            "pki.example.com/",
+            "pki.example.com//",
+            "*.example.com/a",
+        ),
+        *("example", "a.1", "a.0x/b", "a.b/..", "a.b/c/./d", "a.b/c?d", "a.b:80/c", "a.b/" + "c" * 101 + "/"),
+        *("a.b/" + "c" * 100 + "/", "a." + "b" * 64, "http://a.b/c", "a_b.c-d/e~f-g.h/i", "-a.b", "a.b/c%20d"),
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS

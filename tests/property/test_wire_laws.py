@@ -15,12 +15,15 @@ from appliance.address import Ipv4
 from appliance.errors import Malformed, PacketError
 from appliance.inspection import inspect_server
 from appliance.wire import http, ip, sniff, ssh, tls
-from appliance.wire.crl_request import parse_crl_request
+from appliance.wire.fetch import PATH_MAX, parse_fetch
 from appliance.wire.groups import POST_QUANTUM
+from appliance.wire.ocsp_request import CERTIFICATES_MAX, NONCE_MAX, parse_ocsp_request
 from appliance.wire.stream import Stream
 from tests import hellos
+from tests.fuzz.harnesses.fetch import check as check_fetch
 from tests.outcome import outcome
 from tests.playbook import CLIENT_PORT, MD5_OPTION, datagram, ipv4, segment
+from tests.test_ocsp import SHA_1, SHA_256, der, get, nonce, post, question
 
 HELLO = hellos.client_stream(hellos.client_hello(grease=True, ech=True))
 REPLY = hellos.server_stream()
@@ -275,7 +278,7 @@ def test_a_request_for_a_crl_is_read_alike_by_a_lenient_reader(edits: list[tuple
     for at, removed, put in edits:
         stream = stream[:at] + put + stream[at + removed :]
     try:
-        strict = parse_crl_request(stream)
+        strict = parse_fetch(stream)
     except Malformed:
         return
     lenient = http.parse_request(stream)
@@ -283,6 +286,50 @@ def test_a_request_for_a_crl_is_read_alike_by_a_lenient_reader(edits: list[tuple
     assert (lenient.method, lenient.path, lenient.host.lower()) == ("GET", strict.path, strict.host)
     assert stream.endswith(b"\r\n\r\n")
     assert stream.count(b"\r\n\r\n") == 1
+
+
+CERT_IDS = st.sampled_from([(SHA_1, 20), (SHA_256, 32)]).flatmap(
+    lambda kind: st.tuples(
+        st.just(kind[0]),
+        st.binary(min_size=kind[1], max_size=kind[1]),
+        st.binary(min_size=kind[1], max_size=kind[1]),
+        st.integers(0, 2**159 - 1).map(lambda number: number.to_bytes(number.bit_length() // 8 + 1)),
+    )
+)
+
+
+@given(
+    certificates=st.lists(CERT_IDS, min_size=1, max_size=CERTIFICATES_MAX),
+    chosen=st.binary(max_size=NONCE_MAX),
+    method=st.sampled_from([get, post]),
+)
+def test_a_question_built_is_the_question_read(
+    certificates: list[tuple[bytes, bytes, bytes, bytes]], chosen: bytes, method: Callable[[bytes], bytes]
+) -> None:
+    """Whatever is asked; in HTTP as well, unless it is too long for that, or looks like another request."""
+    listed = [
+        der(0x30, der(0x30, kind, der(4, name), der(4, key), der(2, serial)))
+        for kind, name, key, serial in certificates
+    ]
+    octets = question(*listed, behind=nonce(chosen) if chosen else b"")
+    asked = parse_ocsp_request(octets)
+    assert asked.nonce == chosen
+    assert asked.certificates == tuple(row[1:] for row in certificates)
+    try:
+        fetch = parse_fetch(method(octets))
+    except Malformed:
+        assert len(method(octets).split(b" ")[1]) > PATH_MAX or b"GET " in octets.upper() or b"HTTP/" in octets.upper()
+    else:
+        assert (fetch.path, fetch.is_ocsp) == ("/", True)
+
+
+@given(edits=st.lists(st.tuples(st.integers(0, len(post())), st.integers(0, 3), PIECES), max_size=3))
+def test_a_question_in_http_is_read_alike_by_a_lenient_reader(edits: list[tuple[int, int, bytes]]) -> None:
+    """However it is edited: what the harness of the fuzzer compares is the same, or it is refused."""
+    stream = post()
+    for at, removed, put in edits:
+        stream = stream[:at] + put + stream[at + removed :]
+    assert check_fetch(stream) in {"question", "awaited", "refused"}
 
 
 ADDRESSES = st.integers(0, 0xFFFFFFFF).map(Ipv4)
