@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "messages": {"policy", "limits"},
     "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
-    "settings": set(),
+    "settings": {"policy"},
     "arguments": set(),
     "manual": set(),
     "selftest": {"selftest", "policy"},
