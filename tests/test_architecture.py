@@ -50,6 +50,7 @@ ADVICE_PARTS = {
     "packing",
     "period",
     "preferred",
+    "provenance",
     "question",
     "report",
     "sighting",
@@ -107,8 +108,9 @@ MAY_IMPORT = {
     "player": {"engine", "policy", "wire"} | ENGINE_PARTS | REPLAY_PARTS,
     # Composition root of `replay`.
     "replay": {"edge", "policy"} | REPLAY_PARTS,
+    "saved": {"directory", "policy"},
     # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
-    "sources": {"directory", "edge", "policy", "reading", "settings"} | ADVICE_PARTS,
+    "sources": {"directory", "edge", "policy", "reading", "saved", "settings"} | ADVICE_PARTS,
     "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
     "page": {"policy"} | ADVICE_PARTS,
     "survey": {"edge", "order", "page", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
