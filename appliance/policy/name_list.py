@@ -25,6 +25,7 @@ from appliance.policy.reference import Reference
 OCTETS_MAX = 65536
 FAULTS_TOLD = 20  # of one list; the others are counted
 
+_UNKNOWN = " holds is not known here"
 _BLANKS = " \t\r"
 _JSON = 'a list is plain text, one name per line, not key/value pairs: choose "Plaintext" in the console'
 
@@ -154,14 +155,14 @@ def _object_to_pattern(
     return objection.message, objection.hint, str(pattern)
 
 
-def unknown(reference: Reference) -> str:
-    """Return what is said of a list that nobody gave; the appliance has all that it needs, or a reason."""
-    return f"what the list {reference} holds is not known here"
+def is_unknown(message: str) -> bool:
+    """Tell whether a fault is that nobody gave a list; the appliance has all that it needs, or a reason."""
+    return message.startswith("what the list @") and message.endswith(_UNKNOWN)
 
 
 def _object_to(reference: Reference, known: NameList | None) -> Iterator[tuple[str, str]]:
     if known is None:
-        yield unknown(reference), f"give it with --list '{reference}=FILE'"
+        yield f"what the list {reference}{_UNKNOWN}", f"give it with --list '{reference}=FILE'"
     elif known.content is None:
         yield f"the list {reference} grants nothing: {known.trouble}", "until it can be read, the rule lacks its names"
     else:
