@@ -13,13 +13,13 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 
-from appliance import __version__, about
+from appliance import __version__, about, reading
 from appliance.address import Ipv4, format_ipv4
 from appliance.chronicle import FLOW, METRICS, Chronicle
 from appliance.counters import counted_since
 from appliance.crew import Crew, Send, configurations
 from appliance.dataplane import Dataplane
-from appliance.edge import autoscaling, ec2, prefix_lists, ssm, system
+from appliance.edge import autoscaling, ssm, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
@@ -35,6 +35,7 @@ from appliance.policy.addresses import AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.listed import list_changes
+from appliance.policy.location import parse_aliases
 from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
@@ -115,8 +116,8 @@ class Supervisor:
         self._tell("appliance", "started", f"{about.program()}, {queues}")
         self._revoker = Revoker(settings, self._chronicle, self._tell, instance=instance)
         pruner = Pruner(settings, self._chronicle, self._dataplane, self._tell, instance=instance)
-        client, vpc_id = ec2.connect(region), settings.aws_vpc_id or identity.vpc_id
-        self._discovery = ec2.Discovery(client, vpc_id, prefix_lists.PrefixListReader(client))
+        vpc_id, aliases = settings.aws_vpc_id or identity.vpc_id, parse_aliases(settings.lists_arns)
+        self._discovery, self._lists = reading.connect(region, vpc_id, aliases, interval=settings.lists_interval)
         servers, limits = settings.names_nameservers, ResolverLimits(rate=settings.names_rate)
         self._resolver = Resolver(servers, settings.names_port, on_answer=self._on_answer, limits=limits)
         parameter = ssm.Parameter(ssm.connect(region), name) if (name := settings.preferences_parameter) else None
@@ -343,7 +344,7 @@ class Supervisor:
         report: dict[str, object] = {"status": "ok" if is_well else "not ready", "version": __version__}
         report |= {"image": about.commit(), "self_test": self._proof.state, "aws_failure": self._failure}
         if hasattr(self, "_preferences"):
-            report["preferences"] = self._preferences.report()
+            report |= {"preferences": self._preferences.report(), "lists": self._lists.report()}
         if self._ready:
             report |= {"instance": self._identity.instance_id, "flows_ended": self._revoker.ended}
             report |= self._vitals().document()

@@ -14,6 +14,17 @@ data "aws_iam_policy_document" "trust" {
   }
 }
 
+locals {
+  list_parameters = concat(
+    [for name in var.lists.parameters : "arn:${local.partition}:ssm:${local.account}:parameter/${trimprefix(name, "/")}"],
+    [for arn in values(var.lists.elsewhere) : arn if split(":", arn)[2] == "ssm"],
+  )
+  list_secrets = concat(
+    [for name in var.lists.secrets : "arn:${local.partition}:secretsmanager:${local.account}:secret:${name}-??????"],
+    [for arn in values(var.lists.elsewhere) : arn if split(":", arn)[2] == "secretsmanager"],
+  )
+}
+
 data "aws_iam_policy_document" "role" {
   # "*" where it stands: EC2's Describe actions and Session Manager's know no resources; a prefix list may be AWS's or of
   # another account, and which one a rule leads to is known to its author alone
@@ -55,6 +66,48 @@ data "aws_iam_policy_document" "role" {
     ]
   }
 
+  # What `lists` names and nothing beside it. A secret's ARN ends in a hyphen and six characters that AWS chooses: as every
+  # `?` is one of them, no other name fits.
+
+  dynamic "statement" {
+    for_each = length(local.list_parameters) > 0 ? ["ReadLists"] : []
+
+    content {
+      sid       = statement.value
+      actions   = ["ssm:GetParameter"]
+      resources = local.list_parameters
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(local.list_secrets) > 0 ? ["ReadSecretLists"] : []
+
+    content {
+      sid       = statement.value
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = local.list_secrets
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.lists.kms_keys) > 0 ? ["DecryptSecretLists"] : []
+
+    content {
+      sid       = statement.value
+      actions   = ["kms:Decrypt"]
+      resources = var.lists.kms_keys
+
+      # A key is used in its own region only. Which suffix the service says where AWS's own is another, it does not tell.
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values = distinct(flatten([for arn in var.lists.kms_keys : [
+          for suffix in ["amazonaws.com", data.aws_partition.current.dns_suffix] : "secretsmanager.${split(":", arn)[3]}.${suffix}"
+        ]]))
+      }
+    }
+  }
+
   dynamic "statement" {
     for_each = var.session_manager ? ["SessionManager"] : []
 
@@ -84,6 +137,14 @@ resource "aws_iam_role_policy" "this" {
   name   = "appliance"
   role   = aws_iam_role.this.id
   policy = data.aws_iam_policy_document.role.json
+
+  lifecycle {
+    precondition {
+      # IAM takes 10,240 characters, and the rest of the policy has less than 2,240, with six zones too
+      condition     = length(jsonencode(concat(local.list_parameters, local.list_secrets, tolist(var.lists.kms_keys)))) <= 8000
+      error_message = "The ARNs of lists have more than 8,000 characters together, and the policy of a role has no room for them: make one list of several."
+    }
+  }
 }
 
 resource "aws_iam_instance_profile" "this" {

@@ -104,6 +104,9 @@ locals {
   # The program's own filter lets clients probe; others only if it is told.
   probes = length(var.health_check_cidrs) > 0 ? "\nclients = ${jsonencode(var.health_check_cidrs)}" : ""
 
+  # What annotations call @list/NAME.
+  aliases = length(var.lists.elsewhere) > 0 ? "\n[lists]\narns = ${jsonencode([for name, arn in var.lists.elsewhere : "${name}=${arn}"])}" : ""
+
   # The same tables and keys as the program's settings file. JSON's texts are TOML's.
   user_data = {
     for zone, name in local.names : zone => <<-EOT
@@ -117,7 +120,7 @@ locals {
       [logs]
       group = ${jsonencode(local.log_group)}
       [health]
-      port = ${local.health_port}${local.probes}
+      port = ${local.health_port}${local.probes}${local.aliases}
     EOT
   }
 }

@@ -304,6 +304,66 @@ variable "preferences" {
   }
 }
 
+variable "lists" {
+  description = <<-EOT
+    Lists of names that annotations refer to, which the appliances may read and no others. `parameters`: names of SSM
+    parameters of this account and region; `/apps/acme/allow` is `@ssm/apps/acme/allow` in an annotation. `secrets`: names of
+    secrets of this account and region; `apps/acme/allow` is `@secret/apps/acme/allow`. `elsewhere`: ARNs of parameters and
+    secrets of other accounts and regions, by the name that annotations call them; `central` is `@list/central`. A change of
+    it replaces the instances. `kms_keys`: ARNs of the customer managed keys that secrets are encrypted with, as those that
+    other accounts share always are; they are used through Secrets Manager only.
+  EOT
+  type = object({
+    parameters = optional(set(string), [])
+    secrets    = optional(set(string), [])
+    elsewhere  = optional(map(string), {})
+    kms_keys   = optional(set(string), [])
+  })
+  nullable = false
+  default  = {}
+
+  # No character below means anything in the resources of a policy: `*`, `?` and `$` are refused with all others.
+
+  validation {
+    condition = alltrue([for name in var.lists.parameters : name == null ? false :
+      can(regex("^(?:/[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+|[A-Za-z0-9_.-]+)$", name)) && length(split("/", trimprefix(name, "/"))) <= 15 && length(name) <= 1011
+    ])
+    error_message = "lists.parameters are names of SSM parameters, each in full and no pattern: /apps/acme/allow, or acme-allow without a slash in front where there is one level. Give an ARN in lists.elsewhere."
+  }
+
+  validation {
+    condition     = !anytrue([for name in var.lists.parameters : can(regex("^/?[aA][wW][sS](?:/|$)", name))])
+    error_message = "A name of lists.parameters is below /aws, where parameters of AWS itself are: name one of yours."
+  }
+
+  validation {
+    condition     = alltrue([for name in var.lists.secrets : can(regex("^[A-Za-z0-9/_+=.@-]+$", name)) && length(coalesce(name, "-")) <= 512])
+    error_message = "lists.secrets are names of secrets, each in full and no pattern, such as apps/acme/allow. Give an ARN in lists.elsewhere."
+  }
+
+  validation {
+    condition     = alltrue([for alias in keys(var.lists.elsewhere) : can(regex("^[a-z0-9-]{1,64}$", alias))])
+    error_message = "A key of lists.elsewhere is what annotations call the list, @list/central: 1 to 64 lower-case letters, digits and hyphens, such as central."
+  }
+
+  validation {
+    condition = alltrue([for arn in values(var.lists.elsewhere) : can(regex(
+      "^arn:aws[a-z-]*:(?:ssm:[a-z0-9-]+:[0-9]{12}:parameter(?:/[A-Za-z0-9_.-]+)+|secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+)$", arn
+    )) && length(coalesce(arn, "-")) <= 2048])
+    error_message = "lists.elsewhere holds ARNs of one SSM parameter or secret each, and no pattern: arn:aws:ssm:eu-west-1:222222222222:parameter/egress/central or arn:aws:secretsmanager:eu-west-1:222222222222:secret:egress/central-AbCdEf."
+  }
+
+  validation {
+    condition     = alltrue([for arn in values(var.lists.elsewhere) : can(regex(":secret:.+-[A-Za-z0-9]{6}$", arn)) if can(regex("^arn:[^:]*:secretsmanager:", arn)) && can(regex("^[^*?]*$", arn))])
+    error_message = "An ARN of a secret in lists.elsewhere is not whole: it ends in a hyphen and six characters that AWS has chosen, such as egress/central-AbCdEf; `aws secretsmanager describe-secret` tells them."
+  }
+
+  validation {
+    condition     = alltrue([for arn in var.lists.kms_keys : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "lists.kms_keys are ARNs of keys, such as arn:aws:kms:eu-west-2:111122223333:key/..., and no pattern; an alias will not do."
+  }
+}
+
 # ---- who looks at them ----------------------------------------------------------------------------
 
 variable "log" {

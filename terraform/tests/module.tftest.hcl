@@ -208,6 +208,15 @@ run "with_everything_given" {
       policy_poll_interval = 5
       wildcard_exposure    = "none"
     }
+    lists = {
+      parameters = ["/apps/acme/allow", "acme-allow"]
+      secrets    = ["apps/acme/allow"]
+      elsewhere = {
+        central = "arn:aws:ssm:eu-west-1:222222222222:parameter/egress/central"
+        vault   = "arn:aws:secretsmanager:us-east-1:222222222222:secret:egress/vault-AbCdEf"
+      }
+      kms_keys = ["arn:aws:kms:us-east-1:222222222222:key/vault"]
+    }
     log                      = { retention_days = 30, kms_key_arn = "arn:aws:kms:eu-west-2:111122223333:key/logs" }
     health_check_cidrs       = ["10.0.9.0/24"]
     permissions_boundary_arn = "arn:aws:iam::111122223333:policy/boundary"
@@ -277,8 +286,45 @@ run "with_everything_given" {
     error_message = "Networks that count as the VPC's own may come in too, and the probes from where they are."
   }
   assert {
-    condition     = endswith(base64decode(aws_launch_template.this["eu-west-2a"].user_data), "[health]\nport = 1042\nclients = [\"10.0.9.0/24\"]\n")
-    error_message = "The program, whose own filter drops the probes of others, is told where they come from."
+    condition = endswith(base64decode(aws_launch_template.this["eu-west-2a"].user_data), <<-EOT
+      [health]
+      port = 1042
+      clients = ["10.0.9.0/24"]
+      [lists]
+      arns = ["central=arn:aws:ssm:eu-west-1:222222222222:parameter/egress/central","vault=arn:aws:secretsmanager:us-east-1:222222222222:secret:egress/vault-AbCdEf"]
+    EOT
+    )
+    error_message = "The program, whose own filter drops the probes of others, is told where they come from, and what @list/NAME is."
+  }
+  assert {
+    condition = { for each in data.aws_iam_policy_document.role.statement : each.sid => { actions = each.actions, resources = each.resources } if endswith(each.sid, "Lists") } == {
+      ReadLists = {
+        actions = toset(["ssm:GetParameter"])
+        resources = toset([
+          "arn:aws:ssm:eu-west-1:222222222222:parameter/egress/central",
+          "arn:aws:ssm:eu-west-2:111122223333:parameter/acme-allow",
+          "arn:aws:ssm:eu-west-2:111122223333:parameter/apps/acme/allow",
+        ])
+      }
+      ReadSecretLists = {
+        actions = toset(["secretsmanager:GetSecretValue"])
+        resources = toset([
+          "arn:aws:secretsmanager:eu-west-2:111122223333:secret:apps/acme/allow-??????",
+          "arn:aws:secretsmanager:us-east-1:222222222222:secret:egress/vault-AbCdEf",
+        ])
+      }
+      DecryptSecretLists = {
+        actions   = toset(["kms:Decrypt"])
+        resources = toset(["arn:aws:kms:us-east-1:222222222222:key/vault"])
+      }
+    }
+    error_message = "The lists that are named may be read, and no others."
+  }
+  assert {
+    condition = [for each in data.aws_iam_policy_document.role.statement : [for condition in each.condition : [condition.test, condition.variable, condition.values]] if each.sid == "DecryptSecretLists"][0] == [
+      ["StringEquals", "kms:ViaService", tolist(["secretsmanager.us-east-1.amazonaws.com"])]
+    ]
+    error_message = "A key is for Secrets Manager of its region."
   }
   assert {
     condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::111122223333:policy/boundary" && contains(data.aws_iam_policy_document.role.statement[*].sid, "SessionManager")
@@ -320,6 +366,19 @@ run "in_another_vpc" {
   assert {
     condition     = alltrue([for each in aws_security_group.this.ingress : each.cidr_blocks == tolist(["10.9.0.0/16"])])
     error_message = "The networks that may come in are those of the given VPC."
+  }
+}
+
+run "with_a_list_elsewhere_alone" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { central = "arn:aws:ssm:eu-west-1:222222222222:parameter/egress/central" } }
+  }
+
+  assert {
+    condition     = [for each in data.aws_iam_policy_document.role.statement : each.sid if endswith(each.sid, "Lists")] == ["ReadLists"]
+    error_message = "There is no statement without a list."
   }
 }
 
@@ -380,6 +439,14 @@ run "with_the_manifest_and_the_other_architecture" {
 run "in_another_partition" {
   command = plan
 
+  variables {
+    lists = {
+      parameters = ["/apps/acme/allow"]
+      secrets    = ["apps/acme/allow"]
+      kms_keys   = ["arn:aws-cn:kms:cn-north-1:222222222222:key/vault"]
+    }
+  }
+
   override_data {
     target = data.aws_partition.current
     values = { partition = "aws-cn", dns_suffix = "amazonaws.com.cn" }
@@ -390,6 +457,10 @@ run "in_another_partition" {
       for each in data.aws_iam_policy_document.role.statement : [for arn in each.resources : startswith(arn, "arn:aws-cn:") || arn == "*"]
     ]))
     error_message = "ARNs are of the partition."
+  }
+  assert {
+    condition     = one([for each in data.aws_iam_policy_document.role.statement : one(each.condition).values if each.sid == "DecryptSecretLists"]) == tolist(["secretsmanager.cn-north-1.amazonaws.com", "secretsmanager.cn-north-1.amazonaws.com.cn"])
+    error_message = "Secrets Manager of the partition may use the key."
   }
   assert {
     condition     = one(one(data.aws_iam_policy_document.trust.statement).principals).identifiers == toset(["ec2.amazonaws.com.cn"])

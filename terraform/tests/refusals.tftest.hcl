@@ -415,6 +415,146 @@ run "more_than_a_parameter_holds" {
   expect_failures = [var.preferences]
 }
 
+run "a_pattern_as_a_parameter" {
+  command = plan
+
+  variables {
+    lists = { parameters = ["/apps/*"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_parameter_of_one_level_with_a_slash" {
+  command = plan
+
+  variables {
+    lists = { parameters = ["/allow"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "the_arn_of_a_parameter_as_its_name" {
+  command = plan
+
+  variables {
+    lists = { parameters = ["arn:aws:ssm:eu-west-2:111122223333:parameter/apps/acme/allow"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_parameter_of_aws" {
+  command = plan
+
+  variables {
+    lists = { parameters = ["/aws/service/allow"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_pattern_as_a_secret" {
+  command = plan
+
+  variables {
+    lists = { secrets = ["apps/acme/allow-??????"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_variable_of_policies_as_a_secret" {
+  command = plan
+
+  variables {
+    lists = { secrets = ["apps/$${aws:username}"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "an_alias_with_capitals" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { Central = "arn:aws:ssm:eu-west-1:222222222222:parameter/egress/central" } }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_pattern_as_a_parameter_elsewhere" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { central = "arn:aws:ssm:eu-west-1:222222222222:parameter/egress/*" } }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "parameters_of_every_region" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { central = "arn:aws:ssm:*:222222222222:parameter/egress/central" } }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_pattern_as_a_secret_elsewhere" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { central = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:egress/central-??????" } }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_bucket_elsewhere" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { central = "arn:aws:s3:::egress/central" } }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "a_secret_elsewhere_without_its_end" {
+  command = plan
+
+  variables {
+    lists = { elsewhere = { central = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:egress/central" } }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "an_alias_of_a_key_of_secrets" {
+  command = plan
+
+  variables {
+    lists = { kms_keys = ["arn:aws:kms:eu-west-1:222222222222:alias/secrets"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
+run "every_key_of_an_account" {
+  command = plan
+
+  variables {
+    lists = { kms_keys = ["arn:aws:kms:eu-west-1:222222222222:key/*"] }
+  }
+
+  expect_failures = [var.lists]
+}
+
 run "a_retention_that_cloudwatch_does_not_know" {
   command = plan
 
@@ -652,4 +792,14 @@ run "an_elastic_ip_in_use" {
   }
 
   expect_failures = [aws_eip_association.this]
+}
+
+run "more_rights_than_a_policy_holds" {
+  command = plan
+
+  variables {
+    lists = { parameters = [for number in range(200) : "/apps/acme-${number}/allow"] }
+  }
+
+  expect_failures = [aws_iam_role_policy.this]
 }
