@@ -22,7 +22,7 @@ class Limits:
     learnt_names: int = 8192  # names that patterns brought
     new_names_burst: float = 100.0  # look-ups for names that patterns brought, of one client, at once
     new_names_rate: float = 2.0  # the same a second
-    names_per_look_up: int = 128  # SSH has no name in it: so many listed ones are asked at once, or endpoints of CRLs
+    names_per_look_up: int = 256  # SSH has no name in it: so many listed ones are asked at once, or endpoints of CRLs
     held_per_client: int = 16  # packets of a client that AWS is asked about
     held_syns_per_client: int = 256  # SYNs of a client whose destination is looked up
     unknown_clients: int = 4096  # addresses that are neither known nor asked about again

@@ -7,7 +7,7 @@ import pytest
 from appliance.errors import Malformed
 from appliance.limits import Limits
 from appliance.policy.addresses import AddressBook
-from appliance.policy.crls import CRL_HOSTS, OCSP_HOSTS, PUBLIC_ENDPOINTS, decide_fetch
+from appliance.policy.crls import CRL_HOSTS, OCSP_HOSTS, PUBLIC_ENDPOINTS, ROOT_LISTS, decide_fetch
 from appliance.policy.decision import Decision
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.kind import URLS_MAX
@@ -106,7 +106,7 @@ BAD = {
     "line end, encoded": request("/a%0d%0a.crl"),
     "backslash": request("/a\\b.crl"),
     "other suffix": request("/a.exe"),
-    "no suffix": request("/"),
+    "no suffix": request("/a"),
     "suffix in the midst": request("/a.crl/b"),
     "upper suffix": request("/a.CRL"),
     "nothing before the suffix": request("/.crl"),
@@ -191,6 +191,19 @@ def test_a_host_with_other_content_serves_crls_alone() -> None:
     assert (good.allow, good.reason, good.rule) == (True, Reason.CRL_LISTED, "x509_crls")
     assert not decide("www.microsoft.com", "/a.crl", book).allow
     assert not decide("microsoft.com", "/pkiops/crl/a.crl", book).allow
+
+
+def test_lists_of_some_roots_are_at_the_root_of_their_hosts() -> None:
+    """And nothing else is there, at no other host."""
+    assert parse_fetch(request("/", "Host: x1.c.lencr.org")) == Fetch("x1.c.lencr.org", "/")
+    assert set(CRL_HOSTS) > ROOT_LISTS
+    book = AddressBook()
+    for host in ("x1.c.lencr.org", HOST):
+        book.learn(answer(Fqdn.parse(host), SERVER), NOW)
+    assert decide("x1.c.lencr.org", "/", book).reason is Reason.CRL_LISTED
+    assert decide("x1.c.lencr.org", "/", book).allow
+    other = decide(HOST, "/", book)
+    assert (other.allow, other.reason) == (False, Reason.HTTP_PLAINTEXT)
 
 
 # ---- flows ----

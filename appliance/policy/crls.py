@@ -4,9 +4,12 @@ Certificates name these URLs, over http as RFC 5280 section 4.2.1.13 has it: wha
 it would need another one first. The hosts are known by name, each one's domain is the CA's own, and a request goes to
 the addresses that our own look-ups of the name returned, as TLS does.
 
-The rule of the tables: a host stands here because certificates of a CA that Debian's ca-certificates trusts, or of
-Microsoft's and Apple's own, name it as a distribution point or a responder. Never a wildcard, and of a host that serves
-other things only the folder that is named. Whoever runs a CA of his own adds its hosts by preference.
+The rule of the tables: a host stands here because CCADB (https://www.ccadb.org), as of November 2026, has a current CA
+that Mozilla or Chrome trusts for TLS name it, or because certificates of a CA that Debian's ca-certificates trusts do,
+or of Microsoft's and Apple's own. Never a wildcard, and of a host that serves other things only the folder that is
+named. Left out are CAs whose URLs are no plain paths of a .crl (Actalis, SwissSign, Izenpe, NETLOCK, emSign), and hosts
+of one CA each where somebody has made dozens (Certum, e-Szigno). Whoever runs a CA of his own adds its hosts by
+preference, as may be done with those.
 Everything here is pure.
 """
 
@@ -27,60 +30,98 @@ BY_PORT: Final = frozenset(
     {Reason.PORT_NOT_LISTED, Reason.CLIENT_NOT_ANNOTATED}
 )  # refusals that the exception overrides
 
-# Host of lists, and what their paths begin with. As of November 2026. Let's Encrypt's are those of its page "Chains of
-# Trust"; those marked * are in the roots of Debian's ca-certificates; most others are the distribution points of
-# certificates that servers show. They were not checked against CCADB (https://www.ccadb.org), which has them all.
+# Host of lists, and what their paths begin with. Those marked * are in the roots of Debian's ca-certificates; those
+# marked + only in Microsoft's or Apple's own certificates, or in Let's Encrypt's page "Chains of Trust".
 CRL_HOSTS: Final = {
-    # DigiCert, with GeoTrust, RapidSSL and Thawte
+    # DigiCert, with GeoTrust, RapidSSL, Thawte and QuoVadis, and those that it runs for others
     "crl3.digicert.com": "/",
     "crl4.digicert.com": "/",
+    "crl.digicert.cn": "/",
+    "crl.digicert.eu": "/",
     "cdp.geotrust.com": "/",
     "cdp.rapidssl.com": "/",
     "cdp.thawte.com": "/",
+    "crl.quovadisglobal.com": "/",
+    **{f"cdp{letter}.digitalcertvalidation.com": "/" for letter in "abcdefghi"},
     # Let's Encrypt
-    **{
-        f"{ca}.c.lencr.org": "/" for ca in ("e5", "e6", "e7", "e8", "e9", "r10", "r11", "r12", "r13", "r14", "x1", "x2")
-    },
-    **{f"{ca}.c.lencr.org": "/" for ca in ("ye1", "ye2", "ye3", "yr1", "yr2", "yr3")},
+    **{f"{ca}.c.lencr.org": "/" for ca in ("e5", "e6", "e7", "e8", "r10", "r11", "r12", "r13", "x1", "x2")},
+    **{f"{ca}.c.lencr.org": "/" for ca in ("ye", "ye1", "ye2", "yr", "yr1", "yr2")},
+    **{f"{ca}.c.lencr.org": "/" for ca in ("e9", "r14", "ye3", "yr3")},  # +
     # Google Trust Services
     "c.pki.goog": "/",
     "crl.pki.goog": "/",
-    # Amazon Trust Services
-    "crl.rootca1.amazontrust.com": "/",
-    "crl.rootg2.amazontrust.com": "/",
-    **{f"crl.r2m0{number}.amazontrust.com": "/" for number in (1, 2, 3, 4)},
+    # Amazon Trust Services: of its roots, of its M CAs by key and number, and of the S CAs, which share some hosts
+    **{f"crl.root{root}.amazontrust.com": "/" for root in ("ca1", "ca2", "ca3", "ca4", "g2")},
+    **{f"crl.{key}m0{number}.amazontrust.com": "/" for key in ("r2", "r4", "e2", "e3") for number in (1, 2, 3, 4)},
+    **{f"crl.r{number}001.amazontrust.com": "/" for number in (1, 2, 3, 4)},
+    **{f"crl.r2s{number}.amazontrust.com": "/" for number in (20, 21, 23, 24, 25)},
+    **{f"crl.e2s{number}.amazontrust.com": "/" for number in (14, 15, 16, 17, 20, 21)},
+    **{f"crl.e3s{number}.amazontrust.com": "/" for number in (22, 24, 28)},
+    "crl-01.r1.ica.amazontrust.com": "/crl/",
     # GlobalSign
     "crl.globalsign.com": "/",
     "crl.globalsign.net": "/",
-    # Sectigo, with Comodo and USERTrust
+    # Sectigo, with Comodo, USERTrust and Entrust, and those that it runs for others
     "crl.sectigo.com": "/",
+    **{f"{brand}.crl.sectigo.com": "/" for brand in ("digitaltrust", "verokey", "zerossl")},
+    "crl.sectigochina.com": "/",
+    "crl.trust-provider.cn": "/",
+    "crl.crlocsp.cn": "/",
     "crl.comodoca.com": "/",  # *
     "crl.comodo.net": "/",  # *
     "crl.usertrust.com": "/",
+    "crl.entrust.net": "/",
     # GoDaddy and Starfield
     "crl.godaddy.com": "/",
     "crl.starfieldtech.com": "/",
     # Microsoft
-    "crl.microsoft.com": "/pki/crl/",
+    "crl.microsoft.com": "/pki/crl/",  # +
+    "crl2.microsoft.com": "/pkiops/crl/",
     "www.microsoft.com": "/pkiops/crl/",
-    # D-Trust, Certigna, SecureTrust, ACCV
-    "crl.d-trust.net": "/crl/",  # *
-    "www.d-trust.net": "/crl/",  # *
-    "crl.certigna.fr": "/",  # *
-    "crl.dhimyotis.com": "/",  # *
-    "crl.securetrust.com": "/",  # *
-    "www.accv.es": "/fileadmin/Archivos/certificados/",  # *
-    # QuoVadis, of DigiCert
-    "crl.quovadisglobal.com": "/",
-    # Apple, Entrust, IdenTrust, SSL.com, Certum, HARICA
-    "crl.apple.com": "/",
-    "crl.entrust.net": "/",
-    "crl.identrust.com": "/",
+    # Certum
+    "crl.certum.pl": "/",
+    "subca.crl.certum.pl": "/",
+    # Apple, IdenTrust, SSL.com, HARICA
+    "crl.apple.com": "/",  # +
     "validation.identrust.com": "/crl/",
     "crls.ssl.com": "/",
-    "crl.certum.pl": "/",
     "crl.harica.gr": "/",
+    # D-Trust, Telekom Security, Buypass, Certigna, SecureTrust, ACCV, FNMT, Disig, OISTE, certSIGN, SZAFIR
+    "crl.d-trust.net": "/crl/",
+    "cdn.d-trust-cloudcrl.net": "/crl/",
+    "www.d-trust.net": "/crl/",  # *
+    **{f"crl.{kind}.telesec.de": "/rl/" for kind in ("serverid", "businessid")},
+    **{f"{root}.crl.telesec.de": "/rl/" for root in ("tstlsrr23", "tstlser20")},
+    "crl.buypass.no": "/crl/",
+    "crl.certigna.fr": "/",  # *
+    "crl.dhimyotis.com": "/",
+    "crl.securetrust.com": "/",  # *
+    "www.accv.es": "/fileadmin/Archivos/certificados/",  # *
+    "www.cert.fnmt.es": "/crls/",
+    "cdp.disig.sk": "/",
+    "public.wisekey.com": "/crl/",
+    "crl.certsign.ro": "/",
+    "pkipro.certsign.ro": "/",
+    "cdp.elektronicznypodpis.pl": "/",
+    # SECOM, JPRS, Cybertrust Japan, TWCA, Chunghwa, NAVER, TrustAsia, SHECA
+    "repo1.secomtrust.net": "/",
+    "repo.pubcert.jprs.jp": "/sppca/jprs/",
+    "sscrl.cybertrust.ne.jp": "/SureServer/",
+    "evcrl.cybertrust.ne.jp": "/SureServer/",
+    "rootca.twca.com.tw": "/TWCARCA/",
+    "sslserver.twca.com.tw": "/sslserver/",
+    "repository.tls.hinet.net": "/crl/",
+    "eca.hinet.net": "/repository/",
+    "rca.navercorp.com": "/arl/",
+    "ica.navercorp.com": "/naverica2/",
+    "ica.navercloudtrust.com": "/g1ec3/",
+    "crl.litessl.com": "/",
+    "crl-pro.litessl.com": "/",
+    "crl.oem.trustca.net": "/",
+    "crl.global.sheca.com": "/",
 }
+# Hosts of one list, at the path /, as Let's Encrypt names those of its roots.
+ROOT_LISTS: Final = frozenset({"x1.c.lencr.org", "x2.c.lencr.org", "ye.c.lencr.org", "yr.c.lencr.org"})
 
 # Responders, and how many words their paths have at most: http://o.pki.goog/s/we1/abc has three. As of November 2026,
 # those that are still run, for certificates that name them: many CAs have left OCSP (Let's Encrypt switched it off in
@@ -181,6 +222,8 @@ def _fault_of_url(endpoints: Endpoints, host: str, path: str, *, is_ocsp: bool) 
         if words is None and not own:
             return "not a host of a public CA's OCSP"
         return f"its responder is at {' or '.join(own)}" if words is None else f"the path has more than {words} words"
+    if path == "/":
+        return "" if host in ROOT_LISTS else "no list is known at its root"
     prefix = CRL_HOSTS.get(host)
     known = own if prefix is None else (prefix, *own)
     if path.startswith(known):

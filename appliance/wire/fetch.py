@@ -74,7 +74,7 @@ def parse_fetch(stream: bytes) -> Fetch:
         return Fetch(host, responder_path(target), is_ocsp=True)
     if body:
         raise Malformed("octets beyond the request", code=_CODE)
-    if _PATH.fullmatch(target):
+    if target == b"/" or _PATH.fullmatch(target):
         return Fetch(host, target.decode("ascii"))
     if target.endswith(b".crl"):
         raise Malformed("the target is no plain path of a .crl", code=_CODE)
