@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.policy.location import Service
 from image import verify
 from image.errors import ImageError
 from image.opened import NOTHING, Opened
@@ -130,12 +131,13 @@ def test_without_an_image_the_next_step_is_said(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_recipe_names_the_services_that_the_engine_asks() -> None:
-    """botocore's data is cut down to the clients that the source makes."""
+    """botocore's data is cut down to the clients that the source makes, by name or for where a list of names is."""
     source = "".join(path.read_text() for path in (specimen.ROOT / "appliance").rglob("*.py"))
     clients = set(re.findall(r"\.client\(\s*\"([a-z0-9-]+)\"", source))
 
     wanted = verify.wanted(read_recipe(), "x86_64")
 
-    assert wanted.services == clients >= {"ec2", "logs"}
+    assert clients >= {"ec2", "logs"}
+    assert wanted.services == clients | set(Service)
     assert {"discriminat.service", "discriminat-firewall.service", "chrony.service"} <= wanted.units
     assert all(len(sha256) == 64 for _, sha256 in wanted.lock.values())

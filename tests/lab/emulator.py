@@ -67,11 +67,11 @@ class Emulator:
         """Serve on a listening socket too, with the switchboard's troubles."""
         self._listen(listener, self.switchboard)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str = REGION) -> Any:
         """Return a boto3 client that never sees a trouble."""
         return boto3.client(
             service,
-            region_name=REGION,
+            region_name=region,
             endpoint_url=self.url,
             aws_access_key_id="lab",
             aws_secret_access_key="lab",

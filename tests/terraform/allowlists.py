@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from appliance.policy.annotation import Allow, parse_description
 from appliance.policy.fqdn import LABEL_MAX, Fqdn
 from appliance.policy.pattern import Entry, Pattern
+from appliance.policy.reference import Reference
 
 TODAY = date(2027, 1, 5)
 MODULUS_MAX = 1024  # of the module
@@ -28,19 +29,21 @@ class Asked:
     see_thru: date | None = None
 
     @property
-    def granted(self) -> set[tuple[str, int, Entry]]:
+    def granted(self) -> set[tuple[str, int, Entry | Reference]]:
         """What has to come out."""
         both = (("tls", self.tls), ("ssh", self.ssh))
-        return {
-            (proto, port, Pattern.parse(name) if re.search("[*+]", name) else Fqdn.parse(name))
-            for proto, ports in both
-            for port, names in ports.items()
-            for name in names
-        }
+        return {(proto, port, parse(name)) for proto, ports in both for port, names in ports.items() for name in names}
 
     @property
     def ports(self) -> set[int]:
         return {*self.tls, *self.ssh}
+
+
+def parse(name: str) -> Entry | Reference:
+    """Return what a name is to the engine: a name, a pattern, or a list."""
+    if name.startswith("@"):
+        return Reference.parse(name)
+    return Pattern.parse(name) if re.search("[*+]", name) else Fqdn.parse(name)
 
 
 # Lists
@@ -121,6 +124,12 @@ LISTS: dict[str, Asked] = {
     **{f"{size} together": Asked({443: plain_names(size, "n{}.test")}, {}) for size in range(20, 34)},
     **dict(some_lists(CHANCE, 60)),
     "patterns": Asked({443: ["*.example.com", "Web-++.*.Example.com", "api.example.org"]}, {22: ["git.example.com"]}),
+    "lists": Asked(
+        {443: ["@ssm/Apps/acme/a.b_c-d", "@SSM/apps/acme", "@list/Central", "@secret/A+b=c@d/e.", "a.com"]},
+        {22: ["@Ssm/one"]},
+    ),
+    "many lists": Asked({443: [f"@ssm/apps/Team-{index}/allow" for index in range(60)]}, {}),
+    "the longest list": Asked({443: [f"@secret/{'A' * 231}", f"@ssm/{'b' * 234}"]}, {443: [f"@ssm/{'b' * 234}"]}),
     # the same with one name more, and in another order
     **{f"before {base}": Asked({443: names}, {}) for base, names in BASES.items()},
     **{f"shuffled {base}": Asked({443: CHANCE.sample(names, len(names))}, {}) for base, names in BASES.items()},
@@ -139,7 +148,25 @@ https://a.com a.com:443 a.com/x a.com/ http://a.com:80/x ftp:a.com a.com,b.com a
 a@b.com a.com! a%b.com a#b.com $a.com a=b.com (a.com) a'b.com a"b.com a\\b.com ~.com a|b.com <a.com> {a.com}
 discriminat:tls:a.com Discriminat:SSH:a.com tls:a.com
 """.split()  # noqa: SIM905 -- a name a line would be two pages
+REFERENCES = """
+@ssm/apps/acme/allow @SSM/Apps/Acme @sSm/a @ssm/a. @ssm/.a @ssm/a_b-c.d/e @secret/apps/acme/allow @Secret/a @secret/a/
+@secret/a//b @secret//a @secret/A1/_+=.@- @secret/a@b.com @list/central @LIST/Central-1 @list/9 @list/a-
+@ssm/ssm @ssm/awsome @ssm/aw @ssm/b/aws @secret/aws/x @list/aws
+@ @ssm @ssm/ @ssm// @ssm//a @ssm/a/ @ssm/a//b @ssm:/a @ssm:a @ssm.a @ssm/aws @ssm/aws/a @ssm/AWS/x @ssm/a+b
+@ssm/a@b @ssm/a=b @ssm/a:1 @ssm/* @ssm/a? @ssm/a*b @@ssm/a ssm/a SSM/a/b /ssm/a @secret @secret/ @secrets/a @secret:a
+@secret/a:b @secret/a?
+@secret/a*b @secret/a#b @secret/a!b secret/a secrets/a @list @list/ @list/a/b @list/a_b @list/a.b @list/a+b @list/*
+list/central @parameter/a @param/a parameter/a @arn:aws:ssm:eu-west-1:222222222222:parameter/a @a.com @sts/a a@ssm/a.com
+arn:aws:ssm:eu-west-1:222222222222:parameter/a arn:aws:secretsmanager:eu-west-1:222222222222:secret:a-AbCdEf ARN:x
+""".split()  # noqa: SIM905 -- likewise
 STRANGE = [
+    "@\u017fsm/a",  # a long s
+    "@ssm/\u00fc",
+    "@ssm/a b",
+    "@ssm/a\n",
+    " @ssm/a",
+    "@ssm/a,@ssm/b",
+    "@ssm/a,b.com",
     "",
     " ",
     "a.com ",
@@ -162,6 +189,9 @@ STRANGE = [
 LENGTHS = [
     *(f"{'a' * size}.com" for size in (62, 63, 64, 65)),
     *(f"a.{'b' * size}" for size in (62, 63, 64, 65)),
+    *(f"@ssm/{'/'.join(['a'] * levels)}" for levels in (14, 15, 16)),
+    *(f"@list/{'a' * size}" for size in (63, 64, 65)),
+    *(f"@{store}/{'a' * (size - len(store) - 2)}" for store in ("ssm", "secret") for size in (238, 239, 240, 300)),
     *(f"{of_length(size, 'a')}{dot}" for size in (238, 239, 240, 241, 252, 253, 254, 255, 300) for dot in ("", ".")),
 ]
 
@@ -169,11 +199,16 @@ LENGTHS = [
 def some_texts(chance: random.Random, count: int) -> Iterator[str]:
     """Yield short texts of what names are made of, and of what they are not."""
     for _ in range(count):
-        yield "".join(chance.choices(chance.choice(["aZ0x19-_....:/*", "aZ0x1_-."]), k=chance.randrange(1, 9)))
+        text = "".join(chance.choices(chance.choice(["aZ0x19-_....:/*", "aZ0x1_-."]), k=chance.randrange(1, 9)))
+        yield text
+        yield chance.choice(["@ssm/", "@secret/", "@list/", "@"]) + text
 
 
 TEXTS = sorted(
-    {unicodedata.normalize("NFC", text) for text in (*WRITTEN, *STRANGE, *LENGTHS, *some_texts(CHANCE, 400))}
+    {
+        unicodedata.normalize("NFC", text)
+        for text in (*WRITTEN, *REFERENCES, *STRANGE, *LENGTHS, *some_texts(CHANCE, 400))
+    }
 )
 
 
@@ -182,6 +217,10 @@ def is_listed(name: str, protocol: str = "tls") -> bool:
     allows = [
         each for each in parse_description(f"discriminat:{protocol}:{name}").annotations if isinstance(each, Allow)
     ]
-    listed = [str(each) for allow in allows for each in (*allow.names, *(pattern for pattern, _ in allow.patterns))]
+    listed = [
+        str(each)
+        for allow in allows
+        for each in (*allow.names, *(entry for entry, _ in (*allow.patterns, *allow.references)))
+    ]
     # AWS takes no `?`, and what is more than one name, or ends an annotation, is not one.
     return len(listed) == 1 and not re.search(r"[?,\s]", name) and len(listed[0]) <= LENGTH_MAX

@@ -10,7 +10,7 @@ import pytest
 from tests.lab import conftest as lab_conftest
 from tests.lab.conftest import pytest_configure  # noqa: F401 -- enters the enclosure
 from tests.lab.lab import Lab
-from tests.terraform.deployment import Deployment
+from tests.terraform.deployment import LISTS, Deployment
 from tests.terraform.plugins import obstacle
 
 OBSTACLE = obstacle()
@@ -33,6 +33,6 @@ def cloud() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def deployment(cloud: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """examples/three-zones, applied, with its appliances in service."""
-    with Deployment.make(cloud, tmp_path_factory.mktemp("deployment")) as made:
+    """examples/three-zones, applied, with its appliances in service, which may read some lists."""
+    with Deployment.make(cloud, tmp_path_factory.mktemp("deployment"), arguments=LISTS) as made:
         yield made

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.lab.appliance import Appliance, Config
+from tests.lab.emulator import ACCOUNT
 from tests.lab.fleet import Fleet
 from tests.lab.lab import Lab
 from tests.lab.security_group import Group
@@ -21,6 +22,15 @@ from tests.terraform.terraform import Terraform, TerraformError, aws
 NAME = "egress"
 IMAGE = "discriminat-0.1.0-arm64"
 ROOT_DEVICE = "/dev/xvda"
+FAR = "us-east-1"
+CENTRAL = f"arn:aws:ssm:{FAR}:{ACCOUNT}:parameter/egress/central"
+LISTS = f"""
+lists = {{
+  parameters = ["/apps/acme/allow"]
+  secrets    = ["apps/acme/allow"]
+  elsewhere  = {{ central = "{CENTRAL}" }}
+}}
+"""
 
 
 def publish_image(ec2: Any, name: str = IMAGE) -> str:
@@ -41,12 +51,13 @@ def publish_image(ec2: Any, name: str = IMAGE) -> str:
 class Deployment:
     """examples/three-zones, and examples/workloads in its VPC once they are asked for."""
 
-    def __init__(self, lab: Lab, directory: Path, settings: Config | None = None) -> None:
+    def __init__(self, lab: Lab, directory: Path, settings: Config | None = None, *, arguments: str = "") -> None:
         """Prepare; `make` applies as well.
 
         Args:
             directory: for the copies of the module and the states.
             settings: of the file on every appliance, see Fleet.
+            arguments: of the module's block, beside those of the example.
         """
         environment = aws(lab.emulator.url, lab.region)
         self.lab = lab
@@ -55,15 +66,15 @@ class Deployment:
         self.vpc = Terraform.copy(directory, "examples/three-zones", environment)
         self.workloads = Terraform.copy(directory, "examples/workloads", environment)
         self.variables: dict[str, object] = {"region": lab.region, "name": NAME}
+        self._arguments = arguments
         self._groups: dict[str, Group] = {}
         self._outputs: dict[str, Any] = {}
 
     @classmethod
-    def make(cls, lab: Lab, directory: Path, settings: Config | None = None) -> Self:
+    def make(cls, lab: Lab, directory: Path, settings: Config | None = None, *, arguments: str = "") -> Self:
         """Return a deployment with its VPC and its appliances."""
-        made = cls(lab, directory, settings)
-        made.vpc.init()
-        made.apply()
+        made = cls(lab, directory, settings, arguments=arguments)
+        made.override("")
         lab.log_group = made.outputs["log_group_name"]
         lab.find_subnets()
         return made
@@ -82,7 +93,8 @@ class Deployment:
             raise TerraformError("\n".join([str(fault), f"fleet: {self.fleet.fault or 'follows'}", *said])) from None
 
     def override(self, text: str) -> None:
-        """Lay arguments over those of the example's module block, in a file of their own, and apply; "" for none."""
+        """Lay arguments over those of the example's module block, in a file of their own, and apply; "" for no more."""
+        text = self._arguments + text
         block = f'module "discriminat" {{\n{textwrap.indent(text, "  ")}\n}}\n' if text else ""
         (self.vpc.folder / "test_override.tf").write_text(block)
         self.vpc.init()

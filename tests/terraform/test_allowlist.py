@@ -4,6 +4,7 @@ Many lists go into one plan, a module instance for each, with the real provider 
 made are planned without a question to it.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +15,13 @@ import pytest
 
 from appliance.edge.suffix_list import read_suffixes
 from appliance.lint import lint
+from appliance.policy.annotation import Allow, parse_description
 from appliance.policy.exposure import Exposure, Guard
+from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
+from appliance.policy.name_list import NameList, parse_list
 from appliance.policy.policy import compile_policy
+from appliance.policy.reference import Reference
 from tests.terraform.allowlists import ADDED, BASES, LISTS, TEXTS, TODAY, Asked, is_listed
 from tests.terraform.terraform import Terraform, aws
 
@@ -99,7 +104,17 @@ def egress_rules(resources: Iterable[Mapping[str, Any]]) -> Iterator[EgressRule]
 
 
 def inventory_of(rules: Iterable[EgressRule]) -> Inventory:
-    return Inventory((SecurityGroup(GID, "web", tuple(rules)),), ())
+    """Return the rules with the lists they refer to, each of which holds one name, which says whose it is."""
+    group = SecurityGroup(GID, "web", tuple(rules))
+    annotations = [each for rule in group.rules for each in parse_description(rule.description).annotations]
+    referred = {reference for each in annotations if isinstance(each, Allow) for reference, _ in each.references}
+    lists = tuple(NameList(each, parse_list(held_by(each), is_secret=False)) for each in sorted(referred))
+    return Inventory((group,), (), name_lists=lists)
+
+
+def held_by(reference: Reference) -> str:
+    """Return the name that the list holds."""
+    return f"x{hashlib.sha256(str(reference).encode()).hexdigest()[:32]}.list.example"
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -108,9 +123,10 @@ def test_exactly_what_was_asked_is_granted(name: str, planned: dict[str, list[Eg
     asked, policy = LISTS[name], compile_policy(inventory_of(planned[name]), Guard(Exposure.NUCLEAR))
 
     assert policy.rejections == ()
-    assert asked.granted == {
-        (rule.protocol.value, rule.port, fqdn) for rule, names in policy.rules.items() for fqdn in names
+    granted = {
+        (*each, Fqdn.parse(held_by(what)) if isinstance(what, Reference) else what) for *each, what in asked.granted
     }
+    assert granted == {(rule.protocol.value, rule.port, fqdn) for rule, names in policy.rules.items() for fqdn in names}
     assert {rule.destination for rule in policy.rules} <= {None}  # anywhere
     assert [asked.see_thru] * (asked.see_thru is not None) == [grant.until for grant in policy.see_thru.values()]
 

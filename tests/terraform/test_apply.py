@@ -14,7 +14,7 @@ import pytest
 
 from appliance.policy.preferences import DEFAULTS, write_preferences
 from tests.lab.lab import Lab
-from tests.terraform.deployment import NAME, ROOT_DEVICE, Deployment
+from tests.terraform.deployment import CENTRAL, NAME, ROOT_DEVICE, Deployment
 from tests.terraform.terraform import Terraform, aws
 
 BIGGER_DISK = "root_volume = { size_gib = 10 }"  # reaches the launch template
@@ -104,7 +104,7 @@ def test_the_instance_is_closed(deployment: Deployment) -> None:
 
 
 def test_user_data_are_settings(deployment: Deployment) -> None:
-    """The program is told its deployment, its group and hook, where preferences and logs are, and the health port."""
+    """The program is told its deployment, its group and hook, where preferences and logs are, and what lists are called."""
     for zone in deployment.zones:
         told = deployment.lab.ec2.describe_instance_attribute(
             InstanceId=instance(deployment, zone)["InstanceId"], Attribute="userData"
@@ -117,6 +117,7 @@ def test_user_data_are_settings(deployment: Deployment) -> None:
             "preferences": {"parameter": f"DiscrimiNAT_{NAME}"},
             "logs": {"group": f"discrimiNAT_{NAME}"},
             "health": {"port": 1042},
+            "lists": {"arns": [f"central={CENTRAL}"]},
         }
 
 

@@ -17,15 +17,17 @@ from typing import Any
 import pytest
 
 from tests.lab.appliance import Appliance
+from tests.lab.emulator import ACCOUNT
 from tests.lab.lab import wait_until
 from tests.lab.security_group import Group, egress
 from tests.lab.servers import Server
 from tests.lab.story import prefix_list
 from tests.lab.workload import Workload
-from tests.terraform.deployment import NAME, Deployment
+from tests.terraform.deployment import FAR, NAME, Deployment
 
 API, FILES, GIT = "api.example.com", "files.example.com", "git.example.com"  # those of examples/workloads
 ELSEWHERE, OTHER_GIT = "www.example.net", "git.example.net"
+OF_SSM, OF_SECRETS, OF_ALIAS = "@ssm/apps/acme/allow", "@secret/apps/acme/allow", "@list/central"
 
 
 @dataclass
@@ -134,6 +136,33 @@ def test_a_prefix_list_may_be_the_destination(town: Town) -> None:
 
     event = town.appliance.wait_for_event(cat="server", dhost=API, outcome="allowed", src=client.address)
     assert list_id in event["rule"]
+
+
+@pytest.fixture(scope="module")
+def lists(town: Town) -> dict[str, str]:
+    """What annotations call the lists that the deployment names, and a name that stands in each."""
+    client = town.deployment.lab.emulator.client
+    held = {each: f"{each.partition('/')[0][1:]}.lists.test" for each in (OF_SSM, OF_SECRETS, OF_ALIAS)}
+    client("ssm").put_parameter(Name="/apps/acme/allow", Value=held[OF_SSM], Type="String")
+    client("secretsmanager").create_secret(Name="apps/acme/allow", SecretString=held[OF_SECRETS])
+    client("ssm", FAR).put_parameter(Name="/egress/central", Value=held[OF_ALIAS], Type="StringList")
+    return held
+
+
+def test_names_of_lists_kept_elsewhere_are_let_out(town: Town, lists: dict[str, str]) -> None:
+    """The appliances read the lists that the module names, one of another region by its alias."""
+    servers = {each: town.deployment.lab.internet.tls(name) for each, name in lists.items()}
+    by_lists = town.deployment.lab.security_group(
+        "by lists", egress("tcp", 443, None, f"discriminat:tls:{','.join(lists)}")
+    )
+    town.own_groups.append(by_lists)
+    client = town.launch("by lists", [by_lists])
+
+    for server in servers.values():
+        answer = client.curl(f"https://{server.name}/")
+        assert answer.ok, answer.err
+    assert not client.curl(f"https://{ELSEWHERE}/").ok
+    refused(town, client, town.servers[ELSEWHERE], "name_not_listed")
 
 
 def test_nothing_annotated_nothing_let_out(town: Town) -> None:
@@ -251,6 +280,10 @@ def test_the_role_may_do_what_the_appliances_do_and_nothing_else(town: Town, tor
     assert called == granted
 
 
+def is_matched(arn: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(arn, each) for each in patterns)
+
+
 def test_the_appliances_act_in_their_role(town: Town) -> None:
     """Each took the credentials of the role that Terraform made, and of no other."""
     role = town.deployment.outputs["role_arn"].rpartition("/")[2]
@@ -261,18 +294,34 @@ def test_the_appliances_act_in_their_role(town: Town) -> None:
         assert {each for source, each in asked if source == appliance.address} == {path, path + role}
 
 
+@pytest.mark.usefixtures("lists")
 def test_the_role_is_for_what_is_there(town: Town) -> None:
-    """The resources that the policy names are those of the deployment, and nobody else's."""
+    """The resources that the policy names are those of the deployment, and nobody else's, nor any list beside them."""
     client, outputs = town.deployment.lab.emulator.client, town.deployment.outputs
     groups = client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-    parameter = client("ssm").get_parameter(Name=outputs["preferences_parameter_name"])["Parameter"]["ARN"]
     own = {
         "autoscaling": {each["AutoScalingGroupARN"] for each in groups},
         "logs": {f"{outputs['log_group_arn']}:log-stream:{each}" for each in ("flow", "config", "metrics")},
-        "ssm": {parameter},
+        "ssm": {
+            *(
+                client("ssm").get_parameter(Name=name)["Parameter"]["ARN"]
+                for name in (outputs["preferences_parameter_name"], "/apps/acme/allow")
+            ),
+            client("ssm", FAR).get_parameter(Name="/egress/central")["Parameter"]["ARN"],
+        },
+        "secretsmanager": {client("secretsmanager").describe_secret(SecretId="apps/acme/allow")["ARN"]},
     }
-    stranger = {service: {arn.replace(NAME, "other") for arn in arns} for service, arns in own.items()}
+    stranger = {service: {arn.replace(NAME, "other") for arn in arns} - arns for service, arns in own.items()}
+    stranger["ssm"] |= {
+        f"arn:aws:ssm:{town.deployment.lab.region}:{ACCOUNT}:parameter{name}"
+        for name in ("/apps/acme/allow-not", "/apps/acme/allow/not", "/apps", "/egress/central")
+    }
+    stranger["secretsmanager"] |= {
+        client("secretsmanager").create_secret(Name=name, SecretString="password")["ARN"]
+        for name in ("apps/acme/allow-not", "apps/acme/allow/not", "apps/acme", "apps/acme/allow-1")
+    }
 
+    granted: dict[str, list[str]] = {}
     for statement in role_policy(town):
         service = listed(statement["Action"])[0].partition(":")[0]
         patterns = listed(statement["Resource"])
@@ -281,9 +330,12 @@ def test_the_role_is_for_what_is_there(town: Town) -> None:
                 ["*"],
                 {"StringEquals": {"aws:RequestedRegion": town.deployment.lab.region}},
             )
-            continue
-        assert {arn for arn in own[service] if any(fnmatch.fnmatchcase(arn, each) for each in patterns)} == own[service]
-        assert [arn for arn in stranger[service] if any(fnmatch.fnmatchcase(arn, each) for each in patterns)] == []
+        else:
+            granted.setdefault(service, []).extend(patterns)
+    assert granted.keys() == own.keys()
+    for service, patterns in granted.items():
+        assert {arn for arn in own[service] if is_matched(arn, patterns)} == own[service]
+        assert [arn for arn in stranger[service] if is_matched(arn, patterns)] == []
 
 
 def test_what_happened_is_in_cloudwatch(town: Town) -> None:

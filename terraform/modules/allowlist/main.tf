@@ -15,9 +15,12 @@ locals {
   masks           = range(33)                            # 0.0.0.0/0 to 0.0.0.0/32
   moduli          = [for bit in range(11) : pow(2, bit)] # names that 1024 cannot part get rules of their own
 
+  # All is lower-case but for what AWS calls a list, behind @ssm and @secret.
   names = flatten([for protocol, ports in { ssh = var.ssh, tls = var.tls } : [
     for port, names in ports : [
-      for name in distinct([for name in names : trimsuffix(lower(name), ".")]) : {
+      for name in distinct([for name in names :
+        startswith(lower(name), "@s") ? replace(name, "/^@[^/]*/", lower(split("/", name)[0])) : trimsuffix(lower(name), ".")
+        ]) : {
         port     = port
         protocol = protocol
         name     = name

@@ -1,5 +1,5 @@
-# What is accepted as a port and as a name: what appliance/policy/fqdn.py accepts, if a description has room for it.
-# A test holds the two against each other.
+# What is accepted as a port, a name and a reference: what appliance/policy/fqdn.py and reference.py accept, if a
+# description has room for it. A test holds them against each other.
 
 locals {
   # 1 to 65535
@@ -8,19 +8,32 @@ locals {
   # What inet_aton() takes for the last part of an address.
   number = "(?:[0-9]+|0[xX][0-9a-fA-F]*)"
 
+  # A list that is kept elsewhere. What stands in for it is then looked at as a name.
+  reference  = "/^@(?:[sS][sS][mM]/[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){0,14}|[sS][eE][cC][rR][eE][tT]/[A-Za-z0-9/_+=.@-]+|[lL][iI][sS][tT]/[A-Za-z0-9-]{1,64})$/"
+  referenced = "list.example"
+
+  # What can be wrong with references, beside their form.
+  reference_faults = [
+    { pattern = "^@.{239}", advice = "has more than the 239 characters that a description has room for: find a shorter name for that list" },
+    { pattern = "^@[sS][sS][mM]/[aA][wW][sS](?:/|$)", advice = "is a parameter of AWS's own: refer to a parameter of yours" },
+    { pattern = "^@?[aA][rR][nN]:", advice = "is an ARN: give it a name in lists.elsewhere of the deployment, and write @list/ and that name" },
+    { pattern = "^(?:[sS][sS][mM]|[sS][eE][cC][rR][eE][tT]|[lL][iI][sS][tT])/", advice = "has no @ in front, as a reference to a list has: write @ssm/, @secret/ or @list/, and the name" },
+  ]
+
   # In names for TLS: one character or more of a label, and exactly one, where AWS takes no `?`.
   wildcard = "/[*+]/"
 
-  # What can be wrong with wildcards. What stands in for them is then looked at as a name.
-  wildcard_faults = [
-    { pattern = "\\?", advice = "has a character that AWS takes in no description: write + for exactly one character" },
-    { pattern = "^[^.*+]+(?:\\.[^.*+]+)+(?:\\+[^.*+]+(?:\\.[^.*+]+)+)+$", advice = "is more than one name: write each name as an item of its own" },
-  ]
+  # What can be wrong with references and wildcards. What stands in for them is then looked at as a name.
+  tls_faults = concat(local.reference_faults, [
+    { pattern = "^[^@]*\\?", advice = "has a character that AWS takes in no description: write + for exactly one character" },
+    { pattern = "^[^.*+@]+(?:\\.[^.*+@]+)+(?:\\+[^.*+@]+(?:\\.[^.*+@]+)+)+$", advice = "is more than one name: write each name as an item of its own" },
+  ])
 
   # All that can be wrong with a name; the first that matches is told. What matches none is a name. Upper and lower
   # case are spelled out, for (?i) would take two letters outside ASCII for a k and an s.
   name_faults = [
     { pattern = "^\\.?$", advice = "is empty: write the name that is missing" },
+    { pattern = "^@", advice = "refers to no list: write @ssm/ and a parameter's name, @secret/ and a secret's, or @list/ and a name of lists.elsewhere of the deployment" },
     { pattern = "[^\\x00-\\x7f]", advice = "has a character outside ASCII: write an internationalised name as DNS does, with labels that begin with xn--" },
     { pattern = "^(?i:discriminat):", advice = "is an annotation: write the names alone, the annotation is written here" },
     { pattern = "[*?]", advice = "is a pattern, which ssh cannot have: list each host that is needed" },

@@ -14,7 +14,7 @@ variable "security_group_id" {
 }
 
 variable "tls" {
-  description = "Names that may be reached with TLS, by TCP port: `{ 443 = [\"api.example.com\"] }`. Order, case and repetitions mean nothing."
+  description = "Names that may be reached with TLS, by TCP port: `{ 443 = [\"api.example.com\"] }`. A list that is kept elsewhere may stand among them, as `@ssm/apps/acme/allow`. Order, case and repetitions mean nothing, but for the case of what AWS calls a list."
   type        = map(set(string))
   default     = {}
   nullable    = false
@@ -29,14 +29,14 @@ variable "tls" {
   }
   validation {
     condition = 0 == length(compact([for name in flatten(values(var.tls)) : try([
-      for fault in local.wildcard_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : name))
+      for fault in local.tls_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : name))
       ][0], [
-      for fault in local.name_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : replace(name, local.wildcard, "x")))
+      for fault in local.name_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : replace(replace(name, local.reference, local.referenced), local.wildcard, "x")))
     ][0], "")]))
     error_message = "tls: ${join("; ", compact([for name in flatten(values(var.tls)) : try([
-      for fault in local.wildcard_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : name))
+      for fault in local.tls_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : name))
       ][0], [
-      for fault in local.name_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : replace(name, local.wildcard, "x")))
+      for fault in local.name_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : replace(replace(name, local.reference, local.referenced), local.wildcard, "x")))
     ][0], "")]))}."
   }
 }
@@ -57,10 +57,14 @@ variable "ssh" {
   }
   validation {
     condition = 0 == length(compact([for name in flatten(values(var.ssh)) : try([
-      for fault in local.name_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : name))
+      for fault in local.reference_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : name))
+      ][0], [
+      for fault in local.name_faults : fault.advice if can(regex(fault.pattern, name == null ? "" : replace(name, local.reference, local.referenced)))
     ][0], "")]))
     error_message = "ssh: ${join("; ", compact([for name in flatten(values(var.ssh)) : try([
-      for fault in local.name_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : name))
+      for fault in local.reference_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : name))
+      ][0], [
+      for fault in local.name_faults : format("%q %s", name == null ? "" : name, fault.advice) if can(regex(fault.pattern, name == null ? "" : replace(name, local.reference, local.referenced)))
     ][0], "")]))}."
   }
 }

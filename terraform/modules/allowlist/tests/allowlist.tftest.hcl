@@ -78,6 +78,22 @@ run "names_are_the_same_in_any_case" {
   }
 }
 
+run "lists_that_are_kept_elsewhere" {
+  command = plan
+  variables {
+    tls = { 443 = ["api.example.com", "@SSM/apps/Acme/allow", "@ssm/apps/acme/allow", "@secret/Acme+1/allow", "@list/Central", "@LIST/central"] }
+    ssh = { 22 = ["@ssm/acme-allow."] }
+  }
+
+  assert {
+    condition = output.descriptions == tomap({
+      "tcp/22 0.0.0.0/0"  = "discriminat:ssh:@ssm/acme-allow."
+      "tcp/443 0.0.0.0/0" = "discriminat:tls:@list/central,@secret/Acme+1/allow,@ssm/apps/Acme/allow,@ssm/apps/acme/allow,api.example.com"
+    })
+    error_message = "References are not written as AWS's names are."
+  }
+}
+
 run "see_thru" {
   command = plan
   variables {
@@ -271,6 +287,14 @@ run "a_bad_name_for_tls" {
   expect_failures = [var.tls]
 }
 
+run "an_arn_for_tls" {
+  command = plan
+  variables {
+    tls = { 443 = ["arn:aws:ssm:eu-west-2:111122223333:parameter/apps/acme/allow"] }
+  }
+  expect_failures = [var.tls]
+}
+
 run "null_for_a_name" {
   command = plan
   variables {
@@ -299,6 +323,14 @@ run "a_bad_name_for_ssh" {
   command = plan
   variables {
     ssh = { 22 = ["git.example.com:22"] }
+  }
+  expect_failures = [var.ssh]
+}
+
+run "a_bad_reference_for_ssh" {
+  command = plan
+  variables {
+    ssh = { 22 = ["@ssm:apps/acme/allow"] }
   }
   expect_failures = [var.ssh]
 }
