@@ -165,7 +165,7 @@ def suggest(
 
 @dataclass(slots=True)
 class _Draft:
-    """A group's suggestion as it grows. `seldom`: names with less flows than were asked for, by port."""
+    """A group's suggestion as it grows. `seldom`: what has less flows than was asked for."""
 
     gid: str
     uses: dict[Use, Tally]
@@ -265,6 +265,7 @@ def _shunned(drafts: list[_Draft], others: Iterable[Other]) -> Shunned:
 
 
 def _names_apart(others: Iterable[Other]) -> Iterator[Fqdn]:
+    """Yield the names among what is set apart, but for those that are cut where they are shown."""
     for other in others:
         with suppress(InvalidName):  # most are addresses
             yield Fqdn.parse(other.host.strip("'"))  # as it is shown
