@@ -88,6 +88,7 @@ class NameListReader:
         self._silent: dict[tuple[Service, str], float] = {}  # until when what does not answer is left alone
         self._clients: dict[tuple[Service, str], Any] = {}
         self._readings: dict[Reference, _Reading] = {}
+        self.spent = 0.0  # seconds that the last `follow` took, which has a pace of its own
         self._lock = threading.Lock()  # of the readings; it is never held while AWS is asked
 
     def follow(self, groups: Iterable[SecurityGroup]) -> tuple[NameList, ...]:
@@ -99,6 +100,7 @@ class NameListReader:
             held = dict(self._readings)
         due = [each for each in wanted if each not in held or self._is_due(held[each], now)]
         self._refresh(sorted(due, key=lambda each: (_last_asked(held.get(each)), each)), BUDGET)
+        self.spent = self._clock() - now
         return self._told(wanted)
 
     def of(self, groups: Iterable[SecurityGroup]) -> tuple[NameList, ...]:
