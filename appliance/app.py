@@ -193,7 +193,7 @@ class Supervisor:
                 async with self._applying:
                     await self._apply(inventory.with_part(Inventory((), tuple(self._late.values()))))
             interval = self._preferences.current.policy_poll_interval or self._settings.policy_poll_interval
-            await self._rest.take(interval, spent=time.monotonic() - began, failures=failures)
+            await self._rest.take(interval, spent=time.monotonic() - began - self._lists.spent, failures=failures)
 
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
