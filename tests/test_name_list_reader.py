@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ConnectTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
@@ -186,20 +186,31 @@ def timeout() -> Exception:
     return ConnectTimeoutError(endpoint_url="https://ssm.eu-west-1.amazonaws.com/")
 
 
-def test_a_service_that_does_not_answer_is_asked_once(clock: Clock) -> None:
-    """What is known stands; the others are asked for as soon as there is another reading."""
+def test_a_service_that_does_not_answer_is_left_alone(clock: Clock) -> None:
+    """What is known stands; it is asked again, for all of them, once lists are old."""
     service = Scripted(clock, timeout())
     subject, three = reader(clock, connect=service.connect), groups("@ssm/a", "@ssm/b", "@ssm/c")
     found = subject.follow(three)
 
-    assert len(service.asked) == 1
     assert "Systems Manager cannot be reached" in found[0].trouble
     assert [each.trouble for each in found[1:]] == [NOT_ASKED] * 2
-    clock.now += 10
-    assert [(names(each), each.trouble) for each in subject.follow(three)][1:] == [(["a.com"], "")] * 2
-    assert len(service.asked) == 3
-    clock.now += 50
-    assert [each.trouble for each in subject.follow(three)] == [""] * 3
+    clock.now += 59
+    assert subject.follow(three) == found
+    assert subject.of(groups("@ssm/d"))[0].trouble == NOT_ASKED
+    assert len(service.asked) == 1
+    clock.now += 1
+    assert [(names(each), each.trouble) for each in subject.follow(three)] == [(["a.com"], "")] * 3
+    assert len(service.asked) == 4
+
+
+def test_a_list_that_was_throttled_is_asked_for_at_the_next_reading(clock: Clock) -> None:
+    """It is AWS's word for: later."""
+    refusal = ClientError({"Error": {"Code": "ThrottlingException", "Message": "no"}}, "GetParameter")
+    service = Scripted(clock, refusal)
+    subject = reader(clock, connect=service.connect)
+
+    assert "throttled" in subject.follow(groups("@ssm/a"))[0].trouble
+    assert subject.follow(groups("@ssm/a"))[0].trouble == ""
 
 
 def test_lists_do_not_hold_up_the_policy(clock: Clock) -> None:

@@ -5,8 +5,8 @@ but the very names that the annotations have, or the ARNs that the settings have
 
 - What cannot be read stays as it was read last, with the trouble told; what was never read grants nothing.
 - A list of which AWS says that it does not exist is gone: what was read of it counts no more.
-- Reading a policy must not wait for lists: timeouts are short, a service that does not answer is asked once, and after
-  BUDGET seconds what was not asked stays as it was until the next time, when it comes first.
+- Reading a policy must not wait for lists: timeouts are short, a service that does not answer is left alone until lists
+  are old, and after BUDGET seconds what was not asked stays as it was until the next time, when it comes first.
 - What a secret holds is in no message, whatever goes wrong with it: of an answer that cannot be read nothing is told.
 """
 
@@ -21,7 +21,7 @@ import botocore.exceptions
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
 
-from appliance.aws import FORBIDDEN, asking, client_config, error_code
+from appliance.aws import FORBIDDEN, THROTTLED, asking, client_config, error_code
 from appliance.errors import AwsError, InvalidList
 from appliance.policy.annotation import Allow, parse_description
 from appliance.policy.inventory import SecurityGroup
@@ -31,8 +31,7 @@ from appliance.policy.reference import Reference
 
 CONNECT_TIMEOUT: Final = 2.0  # seconds
 READ_TIMEOUT: Final = 3.0  # seconds
-ATTEMPTS: Final = 2  # requests for one answer, the first included
-BUDGET: Final = 10.0  # seconds for the lists of a reading; no request begins after them
+BUDGET: Final = 5.0  # seconds for the lists of a reading; no request begins after them
 BUDGET_OF_ONE: Final = 2.0  # seconds for those of a client that is waiting
 
 _MISSING: Final = {"ParameterNotFound", "ResourceNotFoundException"}
@@ -64,7 +63,7 @@ def connect(service: Service, region: str) -> Any:
     short = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": 1},  # the next reading is the second attempt
     )
     return boto3.client(service.value, region_name=region, config=client_config().merge(short))
 
@@ -86,6 +85,7 @@ class NameListReader:
         self._interval = interval
         self._connect = connect
         self._clock = clock
+        self._silent: dict[tuple[Service, str], float] = {}  # until when what does not answer is left alone
         self._clients: dict[tuple[Service, str], Any] = {}
         self._readings: dict[Reference, _Reading] = {}
         self._lock = threading.Lock()  # of the readings; it is never held while AWS is asked
@@ -133,7 +133,6 @@ class NameListReader:
 
     def _refresh(self, due: Sequence[Reference], budget: float) -> None:
         deadline = self._clock() + budget
-        silent: set[tuple[Service, str]] = set()
         for reference in due:
             with self._lock:
                 held = self._readings.get(reference, _Reading(NameList(reference, None)))
@@ -143,15 +142,16 @@ class NameListReader:
                 new = _Reading(NameList(reference, None, NAMELESS), now)
             elif now >= deadline:
                 new = _Reading(NameList(reference, held.told.content, PUT_OFF), held.asked, held.read)
-            elif self._place(location) in silent:
+            elif self._silent.get(self._place(location), now) > now:
                 new = _Reading(NameList(reference, held.told.content, NOT_ASKED), held.asked, held.read)
             else:
                 try:
                     new = self._read(reference, location, now)
                 except (AwsError, InvalidList) as fault:
                     if isinstance(fault.__cause__, botocore.exceptions.ConnectionError | HTTPClientError):
-                        silent.add(self._place(location))
-                    new = _Reading(NameList(reference, held.told.content, _words(fault)), now, held.read)
+                        self._silent[self._place(location)] = self._clock() + self._interval
+                    asked = held.asked if isinstance(fault, AwsError) and error_code(fault) in THROTTLED else now
+                    new = _Reading(NameList(reference, held.told.content, _words(fault)), asked, held.read)
             with self._lock:
                 self._readings[reference] = new
 

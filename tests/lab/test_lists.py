@@ -56,6 +56,7 @@ def test_names_of_a_list_pass_and_its_edits_count(lab: Lab) -> None:
         lab.appliance.wait_for_event(dst=goes.address, code="rule_removed")
         assert not open_flow("/after")
         assert other("/after")
+    assert b"/after" not in goes.connections[0].plain
     assert client.curl(f"https://{comes.name}/").ok
     goes.forget()
     assert not client.curl(f"https://{goes.name}/").ok
