@@ -97,7 +97,8 @@ data "aws_iam_policy_document" "role" {
       actions   = ["kms:Decrypt"]
       resources = var.lists.kms_keys
 
-      # A key is used in its own region only. Which suffix the service says where AWS's own is another, it does not tell.
+      # A key is used in its own region only. Of partitions with a suffix of their own, AWS does not tell which of the two
+      # this has; either is said by Secrets Manager alone.
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"

@@ -326,7 +326,7 @@ variable "lists" {
 
   validation {
     condition = alltrue([for name in var.lists.parameters : name == null ? false :
-      can(regex("^(?:/[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+|[A-Za-z0-9_.-]+)$", name)) && length(split("/", trimprefix(name, "/"))) <= 15 && length(name) <= 1011
+      can(regex("^(?:/[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+|[A-Za-z0-9_.-]+)$", name)) && length(split("/", trimprefix(name, "/"))) <= 15 && length(trimprefix(name, "/")) <= 1010
     ])
     error_message = "lists.parameters are names of SSM parameters, each in full and no pattern: /apps/acme/allow, or acme-allow without a slash in front where there is one level. Give an ARN in lists.elsewhere."
   }

@@ -104,7 +104,7 @@ def test_the_instance_is_closed(deployment: Deployment) -> None:
 
 
 def test_user_data_are_settings(deployment: Deployment) -> None:
-    """The program is told its deployment, its group and hook, where preferences and logs are, and what lists are called."""
+    """The program is told its deployment, its group and hook, where preferences, logs and lists elsewhere are."""
     for zone in deployment.zones:
         told = deployment.lab.ec2.describe_instance_attribute(
             InstanceId=instance(deployment, zone)["InstanceId"], Attribute="userData"

@@ -68,6 +68,8 @@ module "build_allowlist" {
   security_group_id = aws_security_group.build.id
 
   tls = {
+    # A list that is kept elsewhere may stand among them, such as "@ssm/apps/acme/allow", once `lists` of the appliances
+    # names it.
     443 = ["api.example.com", "files.example.com"]
   }
   ssh = {
