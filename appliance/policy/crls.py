@@ -29,7 +29,8 @@ BY_PORT: Final = frozenset(
 
 # Host of lists, and what their paths begin with. As of November 2026. Let's Encrypt's are those of its page "Chains of
 # Trust"; those marked * are in the roots of Debian's ca-certificates; most others are the distribution points of
-# certificates that servers show. They were not checked against CCADB (https://www.ccadb.org), which has them all.
+# certificates that servers show. They were not checked against CCADB (https://www.ccadb.org), which has them all. As
+# far as is known, no part but the path that is named is open to other tenants of the CA.
 CRL_HOSTS: Final = {
     # DigiCert, with GeoTrust, RapidSSL and Thawte
     "crl3.digicert.com": "/",
@@ -85,7 +86,7 @@ CRL_HOSTS: Final = {
 # Responders, and how many words their paths have at most: http://o.pki.goog/s/we1/abc has three. As of November 2026,
 # those that are still run, for certificates that name them: many CAs have left OCSP (Let's Encrypt switched it off in
 # August 2025) or name no responder in new certificates (Google since the second half of 2025 in most chains, HARICA
-# since March 2026). Each was seen in certificates of its CA.
+# since March 2026). Most were seen in certificates of their CA; that they answer was not tried.
 OCSP_HOSTS: Final = {
     "ocsp.digicert.com": 0,
     "status.geotrust.com": 0,
