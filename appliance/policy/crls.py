@@ -31,7 +31,8 @@ BY_PORT: Final = frozenset(
 )  # refusals that the exception overrides
 
 # Host of lists, and what their paths begin with. Those marked * are in the roots of Debian's ca-certificates; those
-# marked + only in Microsoft's or Apple's own certificates, or in Let's Encrypt's page "Chains of Trust".
+# marked + only in Microsoft's or Apple's own certificates, or in Let's Encrypt's page "Chains of Trust". As far
+# as is known, no part but the path that is named is open to other tenants of a CA.
 CRL_HOSTS: Final = {
     # DigiCert, with GeoTrust, RapidSSL, Thawte and QuoVadis, and those that it runs for others
     "crl3.digicert.com": "/",
@@ -126,7 +127,7 @@ ROOT_LISTS: Final = frozenset({"x1.c.lencr.org", "x2.c.lencr.org", "ye.c.lencr.o
 # Responders, and how many words their paths have at most: http://o.pki.goog/s/we1/abc has three. As of November 2026,
 # those that are still run, for certificates that name them: many CAs have left OCSP (Let's Encrypt switched it off in
 # August 2025) or name no responder in new certificates (Google since the second half of 2025 in most chains, HARICA
-# since March 2026). Each was seen in certificates of its CA.
+# since March 2026). Most were seen in certificates of their CA; that they answer was not tried.
 OCSP_HOSTS: Final = {
     "ocsp.digicert.com": 0,
     "status.geotrust.com": 0,

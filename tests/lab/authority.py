@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 LIFE = datetime.timedelta(days=2)
 _CA_USAGE = x509.KeyUsage(
@@ -62,10 +62,10 @@ class Authority:
         index.write_text("".join(lines))
         return index
 
-    def issue(self, name: str, *others: str, crl: str = "") -> Path:
+    def issue(self, name: str, *others: str, crl: str = "", ocsp: str = "") -> Path:
         """Return a file with a private key and a certificate for these names or addresses.
 
-        `crl`: URL of the revocation list that the certificate points at.
+        `crl`, `ocsp`: URLs of the revocation list and the responder that the certificate points at.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
@@ -78,6 +78,9 @@ class Authority:
         if crl:
             point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl)], None, None, None)
             builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+        if ocsp:
+            access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ocsp))
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         path = self._directory / f"{name[:64]}.pem"
         path.write_bytes(

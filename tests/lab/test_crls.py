@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.test_ocsp import HOST as RESPONDER
 HOST, FILES = "crl3.digicert.com", "crl.sectigo.com"  # our own servers in their places
 STATUS = "ocsp.sectigo.com"  # where a real responder is; at RESPONDER is a web server
 OWN = "pki.corp.test"
+JAVA = Path(__file__).parent / "Status.java"
 EVIL = b"GET / HTTP/1.1\r\nHost: evil.example.net\r\n\r\n"
 LONG = 10_000_000  # octets; the longest lists of public CAs
 COULD_NOT_CONNECT = 7  # of curl
@@ -131,7 +133,7 @@ class Known(NamedTuple):
 def known(lab: Lab) -> Iterator[Known]:
     """A real responder of the lab's authority, in the name of a public CA's."""
     authority, here, port = lab.internet.authority, lab.internet.namespace, 2560
-    good, bad = (authority.issue(f"{each}.ocsp.test") for each in ("good", "bad"))
+    good, bad = (authority.issue(f"{each}.ocsp.test", ocsp=f"http://{STATUS}") for each in ("good", "bad"))
     command = ("openssl", "ocsp", "-port", str(port), "-index", str(authority.write_index(good, revoked=(bad,))))
     command += ("-CA", str(authority.bundle), "-rsigner", str(authority.bundle), "-rkey", str(authority.key))
     with here.popen(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as responder:
@@ -158,6 +160,18 @@ def test_openssl_asks_for_a_status(lab: Lab, windows: Workload, known: Known, op
     first, reply = allowed(lab, known.relay)
     assert (first["code"], first["http_method"], first["rule"]) == ("ocsp_listed", "POST", "x509_crls")
     assert reply["http_code"] == 200
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="there is no java on this machine")
+def test_java_asks_for_a_status(lab: Lab, windows: Workload, known: Known, tmp_path: Path) -> None:
+    """Its own checker does, which takes no list in its place."""
+    for path, word in ((known.good, "good"), (known.bad, "REVOKED")):
+        certificate = tmp_path / path.name
+        certificate.write_bytes(path.read_bytes()[path.read_bytes().index(b"-----BEGIN CERTIFICATE") :])
+        done = windows.run("java", str(JAVA), str(lab.internet.authority.bundle), str(certificate), timeout=30)
+        assert done.out.strip() == word, done
+    agents = {event["http_user_agent"] for event in lab.appliance.flow_events() if event["code"] == "ocsp_listed"}
+    assert any(agent.startswith("Java/") for agent in agents)
 
 
 def test_a_status_is_asked_for_by_get(lab: Lab, windows: Workload, known: Known, tmp_path: Path) -> None:
