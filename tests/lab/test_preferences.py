@@ -280,7 +280,7 @@ def test_what_patterns_are_judged_by_may_change_with_something_else(
     with preferred(lab, wildcard_exposure="none", see_thru=TOMORROW):
         assert mute.address in firewall.kernel_set("see_thru")
         assert client.curl("https://a.both-of.prefs.test/").ok
-        refused(lab, server, "name_not_listed", saw=None, src=client.address, see_thru_exerted=True)
+        refused(lab, server, "client_not_annotated", saw=None, src=client.address, see_thru_exerted=True)
     assert mute.address not in firewall.kernel_set("see_thru")
 
 
