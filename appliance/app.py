@@ -32,6 +32,7 @@ from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy,
 from appliance.metrics import MetricsLine, Reading
 from appliance.pace import RETRY_MOST
 from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.listed import list_changes
@@ -53,7 +54,6 @@ PROOF_WAIT = 2.0  # seconds that a reading stays fresh
 DRAIN = 2.0  # seconds for held packets to be decided on the way out
 WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
 ASK_TOGETHER = 0.05  # seconds that a question about a client waits for others
-REPLAY = 1000  # answers in one message to a worker that starts late
 
 
 class Supervisor:
@@ -66,6 +66,7 @@ class Supervisor:
         self._proof = Proof(self._tell)
         self._manager = ServiceManager.from_environment()
         self._policy: Policy = EMPTY_POLICY
+        self._guard = Guard()  # by which its patterns were judged
         self._inventory = Inventory((), ())
         self._read_at: float | None = None  # when AWS was last read, monotonic seconds
         self._failure = ""  # why the last reading failed
@@ -198,7 +199,8 @@ class Supervisor:
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
         before, self._inventory = self._inventory, inventory
-        policy = await asyncio.to_thread(compile_policy, inventory, self._preferences.guard)
+        self._guard = self._preferences.guard
+        policy = await asyncio.to_thread(compile_policy, inventory, self._guard)
         if policy.digest != self._policy.digest:
             changes = await asyncio.to_thread(diff_policy, self._policy, policy)
             self._book.forget(self._policy.names - policy.names)
@@ -230,9 +232,11 @@ class Supervisor:
         self._crew.broadcast(NewPreferences(preferences))
         self._rest.end()  # its interval may be another
         async with self._applying:
-            if self._ready:  # other patterns may count by now
+            before = self._policy
+            if self._ready and self._preferences.guard != self._guard:  # other patterns may count by now
                 await self._apply(self._inventory)
-            await self._open()
+            if self._policy is before:  # else the sets are those of the new policy and the new preferences
+                await self._open()
         await self._end_flows()
 
     async def _end_flows(self) -> None:
@@ -274,11 +278,8 @@ class Supervisor:
     def _on_worker_start(self, send: Send) -> None:
         send(NewPreferences(self._preferences.current))
         if self._policy.digest:
-            now = time.monotonic()
-            known = [name for name in self._policy.names if self._book.knows(name)]
-            answers = [Answer(name, self._book.known(name, now), ttl=0.0) for name in known]
-            for start in range(0, len(answers), REPLAY):
-                send(NewAnswers(tuple(answers[start : start + REPLAY])))
+            for answers in self._book.told(self._policy.names, time.monotonic()):
+                send(NewAnswers(answers))
             send(NewPolicy(self._policy))
 
     def _on_worker_message(self, message: object, reply: Send) -> None:
@@ -356,8 +357,7 @@ class Supervisor:
 
     async def _count(self) -> None:
         """Write the metrics, from the start on: an appliance that does not become ready is what an alarm is for."""
-        interval = self._settings.logs_metrics_interval
-        identity = self._identity
+        interval, identity = self._settings.logs_metrics_interval, self._identity
         line = MetricsLine(deployment=self._settings.aws_deployment, zone=identity.zone, instance=identity.instance_id)
         before = Reading()
         while interval:

@@ -56,6 +56,11 @@ def _package(name: str, version: str, arch: str, cache: Path) -> Package:
     return Package(name, version, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
+def texts() -> dict[Path, str]:
+    """Return what all locks say, to tell whether they were renewed."""
+    return {each: each.read_text(encoding="ascii") for each in sorted(DIRECTORY.rglob("*.txt"))}
+
+
 def settle(locked: Path, packages: Sequence[Package], *, renew: bool = False) -> None:
     """Refuse packages that are not those of a lock; or, if asked, write them as the new one."""
     lines = [package.line() for package in packages]

@@ -3,15 +3,14 @@
 import argparse
 import re
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from image.baked import Baked
 from image.errors import ImageError
+from image.order import baked_images, read_version
 
-ROOT: Final = Path(__file__).parents[1]
 REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 ACCOUNT: Final = re.compile(r"[0-9]{12}")
 PREFIX: Final = re.compile(r"(/[A-Za-z0-9_.-]+){1,12}")
@@ -127,8 +126,8 @@ def say(line: str) -> None:
 
 def _in_build() -> list[Path]:
     """Return the images of this version that lie in build/."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    found = sorted((ROOT / "build").glob(f"discriminat-{version}-*.raw"))
+    version = read_version()
+    found = baked_images(version)
     if not found:
         raise ImageError(f"build/ has no image of version {version}: bake one (make image), or name it with --image")
     return found

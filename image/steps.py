@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,6 +38,7 @@ class Bake:
     kernel: str = ""
     roothash: str = ""
     packages: list[lock.Package] = field(default_factory=list)
+    locks: dict[Path, str] = field(default_factory=lock.texts)  # as they were before any was renewed
     partitions: list[disk.Partition] = field(default_factory=list)
 
     @property
@@ -104,10 +105,12 @@ def make_root(bake: Bake) -> None:
 
 
 def compare_lock(bake: Bake) -> None:
-    """Refuse packages that are not those of the lock."""
+    """Refuse packages that are not those of the lock. What a renewed one says is not the commit's, if it is another."""
     own = [path.name.split("_")[0] for path in (bake.work / "debs").glob("*.deb")]
     bake.packages = lock.installed(bake.root, CACHE, own)
     lock.settle(lock.path(bake.order.arch), bake.packages, renew=bake.renew_lock)
+    if lock.texts() != bake.locks:
+        bake.order = replace(bake.order, revision=bake.order.revision.dirty)
 
 
 def lock_builders(bake: Bake) -> None:

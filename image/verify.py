@@ -7,7 +7,6 @@ import argparse
 import re
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from image import lock
 from image.errors import ImageError
 from image.opened import Opened, Wanted
 from image.opening import open_image
-from image.order import ROOT
+from image.order import baked_images, read_version
 from image.promises import PROMISES, Finding
 from image.recipe import Recipe, architecture, read_recipe
 from image.steps import ROOTFS
-from image.tools import BUILD
 
 PRESET = ROOTFS / "usr/lib/systemd/system-preset/00-discriminat.preset"
 MOST_SHOWN = 20  # findings of one promise in the table; ours
@@ -55,8 +53,8 @@ def find() -> list[Path]:
     Raises:
         ImageError: there is none.
     """
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    if found := sorted(BUILD.glob(f"discriminat-{version}-*.raw")):
+    version = read_version()
+    if found := baked_images(version):
         return found
     raise ImageError(f"there is no image of version {version} in build/: bake one (make image), or name it")
 

@@ -520,6 +520,26 @@ def test_a_full_queue_refuses_and_counts(tmp_path: Path) -> None:
     assert rig.losses == [(5, "the queue in memory was full")]
 
 
+def test_what_is_being_spooled_is_not_safe_yet(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the disk has it the numbers say that it waits: who pulls the plug when nothing does loses nothing."""
+    rig.cloudwatch.outage = aws_refusal("ServiceUnavailableException")
+    rig.put("earlier")
+    rig.turn()
+    real, seen = os.fsync, []
+
+    def sync(descriptor: int) -> None:
+        seen.append(rig.shipper.stats().queued)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    rig.put("one", "two")
+    rig.turn()
+
+    assert seen
+    assert set(seen) == {2}
+    assert (rig.shipper.stats().queued, rig.shipper.stats().spooled) == (0, 3)
+
+
 class Stuck(CloudWatch):
     """A service that takes a call and does not answer until told."""
 

@@ -270,6 +270,38 @@ def test_look_ups_in_flight_are_bounded(server: DnsServer) -> None:
     assert len(server.queries) == 4
 
 
+def test_look_ups_that_are_waited_for_have_a_rate(server: DnsServer) -> None:
+    """Whoever has many names at hand sends no more questions than the rate; who shares one needs no leave (D13)."""
+
+    async def story(resolver: Resolver) -> None:
+        names = [Fqdn.parse(f"nowhere-{number}.example.com") for number in range(12)]
+        answers = await asyncio.gather(*map(resolver.look_up, names))
+        assert [answer.error for answer in answers].count("overloaded") == 10
+        errors = {"overloaded"}
+        while "overloaded" in errors:  # until there is a token
+            shared = await asyncio.gather(*(resolver.look_up(Fqdn.parse("slow.example.com")) for _ in range(20)))
+            errors = {answer.error for answer in shared}
+            assert len(errors) == 1
+        assert errors == {""}
+
+    run(server, story, limits=ResolverLimits(urgent_rate=2.0))
+
+    assert len(server.queries) == 3
+
+
+def test_a_rate_for_what_is_waited_for_leaves_refreshes_alone(server: DnsServer) -> None:
+    """While one client uses it up, listed names are asked for as ever."""
+
+    async def story(resolver: Resolver) -> None:
+        await asyncio.gather(*(resolver.look_up(Fqdn.parse(f"nowhere-{number}.example.com")) for number in range(6)))
+        resolver.maintain(frozenset({Fqdn.parse("plain.example.com")}))
+        await until(lambda: server.asked("plain.example.com"))
+
+    run(server, story, limits=ResolverLimits(urgent_rate=1.0))
+
+    assert len(server.queries) == 2
+
+
 def test_remembered_answers_are_bounded(server: DnsServer) -> None:
     """The oldest remembered answer makes room for the newest."""
 

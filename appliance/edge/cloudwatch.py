@@ -55,7 +55,7 @@ class ShippingLimits:
 
 @dataclass(frozen=True, slots=True)
 class ShippingStats:
-    """Events since the start, and those that wait. `failure` is why the last attempt failed, or empty."""
+    """Events since the start, and those that wait: a power cut costs the queued ones. `failure`: of the last attempt."""
 
     shipped: int
     queued: int
@@ -216,6 +216,7 @@ class LogShipper:
         self._queue: list[tuple[str, int, list[bytes]]] = []
         self._queue_octets = 0
         self._queue_events = 0
+        self._in_hand = 0  # events that were taken out of it, and are shipped or spooled just now
         self._refused = 0  # events that found the queue full
         self._stopping = False
 
@@ -254,13 +255,16 @@ class LogShipper:
     def stats(self) -> ShippingStats:
         """Return the counters. May be called from any thread."""
         lost = self._lost + self._refused
-        return ShippingStats(self._shipped, self._queue_events, self._spool.events, lost, self._failure)
+        with self._changed:
+            queued = self._queue_events + self._in_hand
+        return ShippingStats(self._shipped, queued, self._spool.events, lost, self._failure)
 
     def turn(self, now: float) -> None:
         """Ship or spool what is queued, replay a bit of the spool, tell losses: the thread's one step."""
         for stream, lines in self._take().items():
             for batch in batches(lines):
                 self._deliver(stream, batch, now)
+        self._in_hand = 0
         self._replay(now)
         if self._losses and now - self._told_at >= LOSS_NOTICE:
             self._told_at = now
@@ -284,6 +288,7 @@ class LogShipper:
         """Empty the queue; return what can be sent, by stream."""
         with self._changed:
             queue, self._queue = self._queue, []
+            self._in_hand = self._queue_events
             self._queue_octets = self._queue_events = 0
             refused, self._refused = self._refused, 0
         self._lose(refused, "the queue in memory was full")

@@ -68,6 +68,7 @@ class ResolverLimits:
     concurrency: int = 64  # background look-ups in flight
     rate: float = 200.0  # background look-ups a second; AWS drops above 1,024 packets a second and interface
     urgent_concurrency: int = 256  # look-ups for held packets in flight
+    urgent_rate: float = 500.0  # look-ups for held packets a second, over all names, and at once
     recent: int = 4096  # answers remembered for look_up()
 
 
@@ -90,6 +91,7 @@ class Resolver:
         self._on_answer = on_answer
         self._in_flight: dict[Fqdn, asyncio.Task[Answer]] = {}
         self._urgent = 0  # look_up() calls that wait for a query
+        self._urgent_tokens = _Bucket(self._limits.urgent_rate, self._limits.urgent_rate)
         self._recent: OrderedDict[Fqdn, tuple[Answer, float]] = OrderedDict()  # answer and when, oldest first
         self._due: dict[Fqdn, float] = {}  # every listed name: when its next refresh is due, NEW, or as of its start
         self._heap: list[tuple[float, Fqdn]] = []  # valid where it equals `_due`; the rest is litter
@@ -132,6 +134,9 @@ class Resolver:
                 if remembered is not None and remembered[1] > began:
                     return remembered[0]  # somebody else has asked meanwhile
                 task = self._in_flight.get(name)
+            # Each name has its pace, but who lists thousands of them could still use up what AWS lets pass.
+            if task is None and not self._urgent_tokens.take(asyncio.get_running_loop().time()):
+                return Answer(name, (), self._limits.negative_floor, OVERLOADED)
             # Shielded: a waiter that gives up must not take the answer away from the others.
             return await asyncio.shield(task or self._start(name))
         finally:
@@ -209,20 +214,22 @@ class Resolver:
     async def _refresh(self) -> None:
         """Start background look-ups as they fall due, within the rate and the concurrency."""
         loop = asyncio.get_running_loop()
-        burst = max(1.0, 2 * TICK * self._limits.rate)
-        tokens, filled = burst, loop.time()
+        tokens = _Bucket(self._limits.rate, max(1.0, 2 * TICK * self._limits.rate))
         while True:
             now = loop.time()
-            tokens, filled = min(burst, tokens + (now - filled) * self._limits.rate), now
             name = None
-            while tokens >= 1 and self._background < self._limits.concurrency and (name := self._next(now)) is not None:
+            while (
+                not tokens.wait(now)
+                and self._background < self._limits.concurrency
+                and (name := self._next(now)) is not None
+            ):
                 if name not in self._in_flight:  # else an urgent look-up is refreshing it already
-                    tokens -= 1
+                    tokens.take(now)
                     self._background += 1
                     self._start(name).add_done_callback(self._background_done)
             self._changed.clear()
             if name is not None or self._new:  # held back by a limit
-                pause = max(TICK, (1 - tokens) / self._limits.rate)
+                pause = max(TICK, tokens.wait(now))
             else:
                 pause = min(max(self._heap[0][0] - now, TICK), IDLE) if self._heap else IDLE
             with contextlib.suppress(TimeoutError):
@@ -246,6 +253,28 @@ class Resolver:
         self._background -= 1
         if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger(__name__).error("look-up failed", exc_info=error)  # a fault of ours, or of on_answer
+
+
+class _Bucket:
+    """Tokens: `burst` at first and at most, and `rate` more a second. `now` is the event loop's time."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._left = burst
+        self._filled = 0.0
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is a token to take."""
+        self._left = min(self._burst, self._left + (now - self._filled) * self._rate)
+        self._filled = now
+        return max(0.0, (1 - self._left) / self._rate)
+
+    def take(self, now: float) -> bool:
+        """Take a token; False if there is none."""
+        if self.wait(now):
+            return False
+        self._left -= 1
+        return True
 
 
 class _Stub:

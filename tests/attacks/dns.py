@@ -123,12 +123,13 @@ ROWS = (
         mark="D13",
         attack="look-ups without end of names that nobody can list beforehand",
         defence="only names that are listed, or that a pattern matches, are looked up, a bounded number of times "
-        "for each flow; those of patterns are rationed for each client, failures are believed for a while, and so many "
-        "names are kept",
+        "for each flow, each once a second at most and all of them at a rate; those of patterns are rationed for each "
+        "client, failures are believed for a while, and so many names are kept",
         codes=(Reason.NAME_NOT_LISTED, Reason.LOOK_UPS_LIMITED),
         unit=(
             f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up",
             f"{_RESOLVER}look_ups_in_flight_are_bounded",
+            f"{_RESOLVER}look_ups_that_are_waited_for_have_a_rate",
             f"{_LEARNT}what_a_pattern_does_not_match_is_not_looked_up",
             f"{_LEARNT}new_names_are_rationed",
             f"{_LEARNT}what_could_not_be_looked_up_is_believed_for_a_while",

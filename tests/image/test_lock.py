@@ -1,13 +1,16 @@
 """An image of other packages than the lock's is refused, with what is different and what to do."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from image import lock
+from image import lock, manifest, steps
 from image.errors import ImageError
 from image.lock import Package
+from image.order import Order, Revision
+from image.recipe import ARCHITECTURES, read_recipe
 
 STATUS = """\
 Package: chrony
@@ -68,6 +71,39 @@ def test_renewed_lock_is_kept(tmp_path: Path) -> None:
     lock.settle(path, packages)
 
     assert path.read_text(encoding="ascii") == f"a 1 {ONE}\nb 1:2-3 {OTHER}\n"
+
+
+# what the commit's lock says of a package, what is renewed beside it, the commit that is baked, and what it is called
+RENEWED = [
+    ("4.6.1-3", "", "c0ffee", "c0ffee"),  # everybody can bake that
+    ("4.6.1-2", "", "c0ffee", "c0ffee-dirty"),
+    ("4.6.1-3", "bake", "c0ffee", "c0ffee-dirty"),  # tools make the image as much as packages do
+    ("4.6.1-2", "", "c0ffee-dirty", "c0ffee-dirty"),  # it is said once
+]
+
+
+@pytest.mark.parametrize(("version", "also", "commit", "called"), RENEWED)
+def test_what_is_locked_anew_is_not_the_commits(  # noqa: PLR0917
+    version: str, also: str, commit: str, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could bake that image from the commit; one of the same packages, anybody."""
+    root, cache = tree(tmp_path)
+    (tmp_path / "debs").mkdir()
+    (tmp_path / "debs/discriminat_0.1.0_amd64.deb").touch()
+    monkeypatch.setattr(lock, "DIRECTORY", tmp_path / "lock")
+    monkeypatch.setattr(steps, "CACHE", cache)
+    order = Order(read_recipe(), ARCHITECTURES["x86_64"], Revision("0.1.0", commit, 1_700_000_000))
+    found = lock.installed(root, cache)
+    lock.settle(lock.path(order.arch), [replace(found[0], version=version), *found[1:]], renew=True)
+
+    bake = steps.Bake(order, tmp_path, [], renew_lock=True)
+    if also:
+        lock.settle(lock.tools_path(also, order.arch), [Package("mtools", "1", ONE)], renew=True)
+    steps.compare_lock(bake)
+
+    assert bake.packages == found
+    assert bake.order == replace(order, revision=replace(order.revision, commit=called))
+    assert manifest.about(bake.order)["commit"] == called
 
 
 # packages of the lock, packages found, and what is told

@@ -265,6 +265,39 @@ def test_what_is_preferred_survives_a_flush_and_the_death_of_workers(
         assert server.received() != b""
 
 
+def test_what_patterns_are_judged_by_may_change_with_something_else(
+    lab: Lab, firewall: Appliance, mute: Workload
+) -> None:
+    """One edit of both puts both in force, whether a rule has a pattern or none has."""
+    lab.internet.tls("both.prefs.test")
+    with preferred(lab, wildcard_exposure="none", see_thru=TOMORROW):
+        assert mute.address in firewall.kernel_set("see_thru")
+        assert mute.curl("https://both.prefs.test/").ok
+    assert mute.address not in firewall.kernel_set("see_thru")
+    client = launch(lab, "both", tls("*.both-of.prefs.test"))
+    server = lab.internet.tls("a.both-of.prefs.test")
+    assert client.curl("https://a.both-of.prefs.test/").ok
+    with preferred(lab, wildcard_exposure="none", see_thru=TOMORROW):
+        assert mute.address in firewall.kernel_set("see_thru")
+        assert client.curl("https://a.both-of.prefs.test/").ok
+        refused(lab, server, "client_not_annotated", saw=None, src=client.address, see_thru_exerted=True)
+    assert mute.address not in firewall.kernel_set("see_thru")
+
+
+def test_the_parameter_is_read_as_often_as_preferred(lab: Lab, firewall: Appliance) -> None:
+    """Whatever the settings say, until it is preferred no more."""
+    calls = lambda: len(lab.emulator.switchboard.calls("GetParameter"))  # noqa: E731
+    with preferred(lab, preferences_interval=3):
+        before = calls()
+        assert wait_until(lambda: calls() >= before + 2, timeout=15)
+        first, second = lab.emulator.switchboard.calls("GetParameter")[-2:]
+        assert second.at - first.at > 2
+    before = calls()
+    assert wait_until(lambda: calls() >= before + 2)
+    first, second = lab.emulator.switchboard.calls("GetParameter")[-2:]
+    assert second.at - first.at < 2
+
+
 # ---- what is said of them ----
 
 

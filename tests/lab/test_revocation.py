@@ -60,8 +60,9 @@ def tls_session(lab: Lab, client: Workload, server: Server) -> Iterator[ssl.SSLS
 
 
 def ended(lab: Lab, stream: socket.socket, code: str = "rule_removed") -> Event:
-    """Wait until the log says that a flow was ended, and return what it says."""
-    return lab.appliance.wait_for_event(spt=stream.getsockname()[1], code=code)
+    """Wait until the log says that a flow was ended, and return what it says. Others had the same port before."""
+    source, port = stream.getsockname()
+    return lab.appliance.wait_for_event(src=source, spt=port, code=code)
 
 
 def talk(stream: socket.socket, octets: bytes) -> bytes:
@@ -546,10 +547,10 @@ def denied(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
 
 def revoked(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
     """Have an open connection ended that says nothing any more, and list its name again; return its source port."""
-    _, server, group = reused
-    with opened(*reused[:2]) as peer:
+    client, server, group = reused
+    with opened(client, server) as peer:
         lab.edit_rule(group, description=NOTHING)
-        lab.appliance.wait_for_event(spt=peer.source_port, code="rule_removed")
+        lab.appliance.wait_for_event(src=client.address, spt=peer.source_port, code="rule_removed")
         lab.edit_rule(group, description=f"discriminat:tls:{server.name}")
         in_force(lab)
         return peer.source_port
