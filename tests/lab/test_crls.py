@@ -17,6 +17,7 @@ from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import prefer, preferred, running, wait_told, write
 from tests.lab.security_group import egress
+from tests.lab.programs import TRUST, Programs, tree
 from tests.lab.servers import Server
 from tests.lab.story import allowed, converse, launch, nothing_arrives, refused, tls
 from tests.lab.tcp import Peer
@@ -162,13 +163,17 @@ def test_openssl_asks_for_a_status(lab: Lab, windows: Workload, known: Known, op
     assert reply["http_code"] == 200
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="there is no java on this machine")
-def test_java_asks_for_a_status(lab: Lab, windows: Workload, known: Known, tmp_path: Path) -> None:
+def test_java_asks_for_a_status(lab: Lab, windows: Workload, known: Known) -> None:
     """Its own checker does, which takes no list in its place."""
+    made = tree()
+    if made is None:
+        pytest.skip("there is no tree of clients: make test-clients, as root")
+    programs = Programs(made, lab)
+    shutil.copy(JAVA, programs.folder)
     for path, word in ((known.good, "good"), (known.bad, "REVOKED")):
-        certificate = tmp_path / path.name
+        certificate = programs.folder / path.name
         certificate.write_bytes(path.read_bytes()[path.read_bytes().index(b"-----BEGIN CERTIFICATE") :])
-        done = windows.run("java", str(JAVA), str(lab.internet.authority.bundle), str(certificate), timeout=30)
+        done = programs.run(windows, "java", JAVA.name, TRUST, certificate.name)
         assert done.out.strip() == word, done
     agents = {event["http_user_agent"] for event in lab.appliance.flow_events() if event["code"] == "ocsp_listed"}
     assert any(agent.startswith("Java/") for agent in agents)
