@@ -16,8 +16,8 @@ from appliance.wire.http import looks_like_http
 from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import prefer, preferred, running, wait_told, write
-from tests.lab.security_group import egress
 from tests.lab.programs import TRUST, Programs, tree
+from tests.lab.security_group import egress
 from tests.lab.servers import Server
 from tests.lab.story import allowed, converse, launch, nothing_arrives, refused, tls
 from tests.lab.tcp import Peer
