@@ -55,7 +55,7 @@ class ShippingLimits:
 
 @dataclass(frozen=True, slots=True)
 class ShippingStats:
-    """Events since the start, and those that wait: a power cut costs the queued. `failure`: of the last attempt."""
+    """Events since the start, and those that wait: a power cut costs the queued ones. `failure`: of the last try."""
 
     shipped: int
     queued: int

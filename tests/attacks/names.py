@@ -71,7 +71,7 @@ ROWS = (
         defence="refused",
         codes=(Reason.NO_SNI,),
         unit=("tests/test_inspection.py::test_refused_client[no name]",),
-        story=(f"{_TLS}what_is_not_a_clear_hello_is_refused[no server_name]",),
+        story=(f"{_LAB}what_is_no_clear_hello_is_refused[N5, no server_name]",),
     ),
     Row(
         mark="N6",

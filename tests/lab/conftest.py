@@ -7,8 +7,11 @@ import pytest
 
 from tests.lab import enclosure
 from tests.lab.appliance import Appliance
+from tests.lab.hostile import Stage, hostile_client, listed_server, staged
 from tests.lab.lab import Lab
+from tests.lab.servers import Server
 from tests.lab.story import SHORT_WAITS
+from tests.lab.workload import Workload
 
 OBSTACLE = enclosure.obstacle()
 
@@ -45,3 +48,25 @@ def appliance(lab: Lab) -> Iterator[Appliance]:
     lab.appliance.start(SHORT_WAITS)
     yield lab.appliance
     lab.appliance.wipe()
+
+
+# ---- a client of which nothing is to be trusted ----
+
+
+@pytest.fixture(scope="module")
+def listed(lab: Lab) -> Server:
+    """A listed server that answers once it has a whole hello."""
+    return listed_server(lab)
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab, appliance: object, listed: Server, request: pytest.FixtureRequest) -> Workload:
+    """A client that may reach it, and sends what it likes; it is called as the module of tests is."""
+    return hostile_client(lab, str(request.module.__name__).rpartition("test_")[2])
+
+
+@pytest.fixture
+def stage(lab: Lab, host: Workload, listed: Server) -> Iterator[Stage]:
+    """Both, with empty records."""
+    with staged(lab, host, listed) as made:
+        yield made

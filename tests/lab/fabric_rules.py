@@ -6,6 +6,8 @@ Pure: state and a mapping from interface id to the fabric's device name go in, t
   Security Groups are stateful per interface as on AWS; traffic between two interfaces shares a zone. An ICMP error is
   about its receiver's flow, whoever sends it: a NAT inside of the VPC may.
 - The Internet gateway translates without state (EIP for private address, and back): an EIP moves at once.
+- An ICMP error about a tracked flow passes its Security Groups without a rule. AWS calls them stateful, and does not
+  say whether that holds for such errors: README advises a rule.
 - Security Groups drop in silence. The resolver, the metadata service and the AWS API are not subject to them.
 - What names no plugged interface or gateway is a black hole, as a route to a missing interface is on AWS.
 

@@ -5,18 +5,16 @@ A decoy is a segment that a filter believes and the server does not; whatever it
 not arrive.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from tests.lab.appliance import Event
-from tests.lab.hostile import CHANGED, EVIL, GOOD, LINUX, OLD, REPLY, Stage, hostile_client, listed_server, staged
+from tests.lab.hostile import CHANGED, EVIL, GOOD, LINUX, OLD, REPLY, Stage
 from tests.lab.lab import Lab, wait_until
-from tests.lab.servers import Server
 from tests.lab.story import refused
 from tests.lab.tcp import ACK, CWR, ECE, FIN, MD5_OPTION, PSH, RST, SYN, URG, Lie, Peer, timestamps
-from tests.lab.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("appliance")
 
@@ -24,25 +22,6 @@ CUT = CHANGED[-1] + 5  # behind what the two hellos differ in
 HOST = slice(CHANGED[0] - 2, CHANGED[-1] + 10)  # some octets around the name
 
 Trick = Callable[[Peer], None]
-
-
-@pytest.fixture(scope="module")
-def host(lab: Lab, appliance: object, listed: Server) -> Workload:
-    """A client of which nothing is to be trusted."""
-    return hostile_client(lab, "desync")
-
-
-@pytest.fixture(scope="module")
-def listed(lab: Lab) -> Server:
-    """A listed server that answers once it has a whole hello."""
-    return listed_server(lab)
-
-
-@pytest.fixture
-def stage(lab: Lab, host: Workload, listed: Server) -> Iterator[Stage]:
-    """Both, with empty records."""
-    with staged(lab, host, listed) as made:
-        yield made
 
 
 # ---- foolings: why the server does not believe the decoy ----

@@ -19,13 +19,9 @@ from tests.lab.hostile import (
     NEW,
     REPLY,
     Stage,
-    hostile_client,
-    listed_server,
-    staged,
     strays,
 )
 from tests.lab.lab import Lab, wait_until
-from tests.lab.servers import Server
 from tests.lab.story import allowed, refused
 from tests.lab.tcp import (
     ACCURATE_ECN,
@@ -46,25 +42,6 @@ from tests.lab.tcp import (
 from tests.lab.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("appliance")
-
-
-@pytest.fixture(scope="module")
-def host(lab: Lab, appliance: object, listed: Server) -> Workload:
-    """A client that may reach the server."""
-    return hostile_client(lab, "odd")
-
-
-@pytest.fixture(scope="module")
-def listed(lab: Lab) -> Server:
-    """A listed server that answers once it has a whole hello."""
-    return listed_server(lab)
-
-
-@pytest.fixture
-def stage(lab: Lab, host: Workload, listed: Server) -> Iterator[Stage]:
-    """Both, with empty records."""
-    with staged(lab, host, listed) as made:
-        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import hellos
-from tests.lab.hostile import EVIL, GOOD, HALF, NAME, REPLY, arrived, hostile_client, listed_server, strays
+from tests.lab.hostile import EVIL, GOOD, HALF, NAME, REPLY, arrived, strays
 from tests.lab.lab import Lab, wait_until
 from tests.lab.servers import Connection, Server
 from tests.lab.story import refused
@@ -30,18 +30,6 @@ from tests.lab.tcp import (
 from tests.lab.workload import Workload
 
 pytestmark = pytest.mark.usefixtures("appliance")
-
-
-@pytest.fixture(scope="module")
-def host(lab: Lab, appliance: object, listed: Server) -> Workload:
-    """A client of which nothing is to be trusted."""
-    return hostile_client(lab)
-
-
-@pytest.fixture(scope="module")
-def listed(lab: Lab) -> Server:
-    """A listed server that answers once it has a whole hello."""
-    return listed_server(lab)
 
 
 @pytest.fixture

@@ -172,62 +172,6 @@ def test_a_client_without_annotation_is_refused(lab: Lab) -> None:
 
 # ---- refused: what is said ----
 
-LISTED_NAME = name("target")
-
-HOSTILE = {
-    # what the client sends first                                             code
-    "no server_name": (hello(None), "no_sni"),
-    "an empty server_name": (hello(""), "sni_empty"),
-    "two names": (
-        hello(None, extra=hellos.server_name(LISTED_NAME, "other.example.com")),
-        "sni_multiple",
-    ),
-    "two server_name extensions": (hello(LISTED_NAME, extra=hellos.server_name(LISTED_NAME)), "ext_duplicate"),
-    "an address as name": (hello("203.0.113.10"), "sni_ip_literal"),
-    "NUL in the name": (hello(b"target.tls.test\0.evil.net"), "sni_bad_chars"),
-    "newline in the name": (hello(b"target.tls.test\n"), "sni_bad_chars"),
-    "UTF-8 in the name": (hello("äpi.example.com".encode()), "sni_bad_chars"),
-    "two trailing dots": (hello("target.tls.test.."), "sni_bad_chars"),
-    "a long name": (hello(".".join(["a" * 60] * 5)), "sni_too_long"),
-    "encrypted hello": (hello(LISTED_NAME, ech=True), "ech"),
-    "encrypted name": (hello(LISTED_NAME, extra=hellos.extension(hellos.ESNI, bytes(64))), "ech"),
-    "a list length that lies": (hello(None, extra=hellos.server_name(LISTED_NAME, list_lie=1)), "malformed"),
-    "octets behind the extensions": (hello(LISTED_NAME, tail=b"\0"), "malformed"),
-    "nothing newer than TLS 1.1": (
-        hello(LISTED_NAME, versions=(hellos.TLS_1_1,), legacy_version=hellos.TLS_1_1),
-        "tls_too_old",
-    ),
-    "SSL 2.0": (bytes((0x80, 0x2E, 1, 3, 1, 0, 21, 0, 0, 0, 16)) + bytes(37), "sslv2_hello"),
-    "too long": (hellos.records(b"\x01\x00\x60\x00" + bytes(0x6000)), "hello_too_long"),
-    "SSH": (b"SSH-2.0-OpenSSH_9.2\r\n", "not_tls"),
-    "SOCKS": (b"\x05\x01\x00", "not_tls"),
-    "a PROXY line": (b"PROXY TCP4 10.0.0.1 203.0.113.1 1 443\r\n", "not_tls"),
-    "HTTP": (b"GET / HTTP/1.1\r\nHost: target.tls.test\r\n\r\n", "http_plaintext"),
-    "CONNECT": (b"CONNECT target.tls.test:443 HTTP/1.1\r\n\r\n", "http_plaintext"),
-    "noise": (bytes(range(200, 250)), "not_tls"),
-    "a server's alert": (hellos.alert(2, 40), "not_tls"),
-}
-
-
-@pytest.mark.parametrize("octets_and_code", HOSTILE.values(), ids=HOSTILE)
-def test_what_is_not_a_clear_hello_is_refused(
-    lab: Lab, web: Workload, target: Server, octets_and_code: tuple[bytes, str]
-) -> None:
-    """Each is refused under its own code; the address is right, so that only the octets are wrong."""
-    octets, code = octets_and_code
-
-    heard = converse(web, target.address, octets)
-
-    assert (heard.octets, heard.reset) == (b"", True)
-    refused(lab, target, code, spt=heard.port)
-
-
-def test_the_same_octets_without_a_fault_are_allowed(lab: Lab, web: Workload, target: Server) -> None:
-    """Or the table above would prove nothing."""
-    assert converse(web, target.address, hello(name("target"))).octets == hellos.server_stream()
-    assert target.received() == hello(name("target"))
-    target.forget()
-
 
 def test_a_client_that_offers_only_tls_1_1_is_refused(lab: Lab, web: Workload, target: Server) -> None:
     """A real client with an old configuration."""
