@@ -229,7 +229,7 @@ variable "preferences" {
   }
 
   validation {
-    condition     = var.preferences.see_thru == null || (can(regex("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", var.preferences.see_thru)) && can(formatdate("YYYY", "${var.preferences.see_thru}T00:00:00Z")))
+    condition     = var.preferences.see_thru == null || (can(regex("^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$", var.preferences.see_thru)) && can(formatdate("YYYY", "${var.preferences.see_thru}T00:00:00Z")))
     error_message = "preferences.see_thru is a day that exists, as YYYY-MM-DD, or null."
   }
 

@@ -55,7 +55,11 @@ def render_preferences() -> str:
 def _values(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
-    return {"date": '`"YYYY-MM-DD"`, `null`', "": "a list of texts"}[schema.get("format", "")]
+    if "items" in schema:
+        return "a list of CIDR blocks"
+    if schema.get("format") == "date":
+        return '`"YYYY-MM-DD"`, `null`'
+    return f"{schema['minimum']} to {schema['maximum']}, `null`"
 
 
 def render_promises() -> str:

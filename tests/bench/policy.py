@@ -28,6 +28,7 @@ TCP = 6  # IANA protocol number
 DECISIONS = 3000  # of each kind, in one round
 ROUNDS = 5  # of which the quickest counts: others share the machine
 ROOM = 200  # characters of names in one description
+GROUPS = 5  # of the client, as many as AWS lets an interface have by default
 
 # What a name has to do with the policy, and why it is decided as it is.
 KINDS = {
@@ -67,11 +68,13 @@ def inventory(names: int, patterns: int) -> Inventory:
     """Return a VPC with one client whose groups list so much."""
     texts = [f"host-{number}.region-{number % 20}.example.com" for number in range(names)]
     texts += [pattern(number) for number in range(patterns)]
-    groups: list[list[EgressRule]] = [[] for _ in range(5)]
-    for at, description in enumerate(_descriptions(texts)):
-        group = groups[at % len(groups)]
-        group.append(EgressRule("tcp", 443, 443, f"0.0.0.0/{len(group) % 33}", f"discriminat:tls:{description}"))
-    worn = [SecurityGroup(f"sg-{at}", "", tuple(rules)) for at, rules in enumerate(groups)]
+    worn = []
+    for at in range(GROUPS):  # each lists both kinds, however few there are: a client's groups are asked in turn
+        rules = [
+            EgressRule("tcp", 443, 443, f"0.0.0.0/{number % 33}", f"discriminat:tls:{description}")
+            for number, description in enumerate(_descriptions(texts[at::GROUPS]))
+        ]
+        worn.append(SecurityGroup(f"sg-{at}", "", tuple(rules)))
     interface = NetworkInterface("eni-1", tuple(group.id for group in worn), (CLIENT,), ())
     return Inventory(tuple(worn), (interface,))
 
@@ -107,8 +110,9 @@ def _prepare(names: int, patterns: int) -> tuple[Policy, dict[str, list[Fqdn]], 
     compiled = time.perf_counter() - began
     assert (len(policy.names), len(policy.patterns), policy.rejections) == (names, patterns, ())
     chance = random.Random(1)
+    # Names come from packets: none is an object of the policy's own, and as many are asked of a small policy.
     asked = {
-        "listed": chance.choices(sorted(policy.names), k=DECISIONS),
+        "listed": [Fqdn.parse(str(name)) for name in chance.choices(sorted(policy.names), k=DECISIONS)],
         "by a pattern": [name_of(chance.randrange(patterns)) for _ in range(DECISIONS)],
         "by none": [Fqdn.parse(f"x{number}-y.example.net") for number in range(DECISIONS)],
     }

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from appliance.address import Ipv4, Network
+from appliance.policy.exposure import Exposure
 from appliance.policy.preferences import (
     DEFAULTS,
     PROBLEMS_MAX,
@@ -39,6 +40,7 @@ PREFERENCES = st.builds(
     ech=st.sampled_from(Ech),
     clients=st.lists(NETWORKS, max_size=4, unique=True).map(tuple),
     syn_gate=st.sampled_from(Gating),
+    wildcard_exposure=st.sampled_from(Exposure),
     x509_crls=st.sampled_from(Crls),
     x509_crl_hosts=st.lists(HOSTS, max_size=4, unique=True).map(tuple),
     private_destinations=st.lists(PRIVATE, max_size=4, unique=True).map(tuple),
@@ -48,7 +50,7 @@ PREFERENCES = st.builds(
 )
 WORDS = st.sampled_from(
     [
-        *(*Verbosity, *Ech, *Gating, *Crls),
+        *(*Verbosity, *Ech, *Gating, *Exposure, *Crls),
         *("2027-01-31", "2027-02-29", "2028-02-29", "2027-1-5", "0000-01-01", "2027-13-01", "20270131"),
         *("10.0.0.0/8", "10.0.0.0/7", "10.0.0.0/08", "10.0.0.256/24", "10.0.0.0", "192.168.1.1/32", "::/0", ""),
         *("100.64.0.0/10", "100.127.9.9/32", "100.128.0.0/10", "100.64.0.0/9", "172.31.0.0/12", "172.32.0.0/12"),
@@ -67,8 +69,9 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
 )
+NUMBERS = st.sampled_from([0, 0.5, 1, 599.5, 600, 600.5, 604800, 604801, -1, 1e300])
 KEYS = st.sampled_from([*Preferences.__slots__, "see-thru", "ECH"])
-PROFILES = st.dictionaries(KEYS, WORDS | st.lists(WORDS, max_size=3) | JSON, max_size=5)
+PROFILES = st.dictionaries(KEYS, WORDS | NUMBERS | st.lists(WORDS, max_size=3) | JSON, max_size=5)
 DOCUMENTS = st.dictionaries(st.sampled_from(["%default", "web"]), PROFILES | JSON, max_size=2)
 
 
