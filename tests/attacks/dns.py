@@ -123,12 +123,13 @@ ROWS = (
         mark="D13",
         attack="look-ups without end of names that nobody can list beforehand",
         defence="only names that are listed, or that a pattern matches, are looked up, a bounded number of times "
-        "for each flow; those of patterns are rationed for each client, failures are believed for a while, and so many "
-        "names are kept",
+        "for each flow, and each name once a second; those of patterns are rationed for each client, failures are "
+        "believed for a while, and so many names are kept",
         codes=(Reason.NAME_NOT_LISTED, Reason.LOOK_UPS_LIMITED),
         unit=(
             f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up",
             f"{_RESOLVER}look_ups_in_flight_are_bounded",
+            f"{_RESOLVER}however_often_a_name_is_wanted_it_is_asked_for_once_an_interval[turning.example.com-1]",
             f"{_LEARNT}what_a_pattern_does_not_match_is_not_looked_up",
             f"{_LEARNT}new_names_are_rationed",
             f"{_LEARNT}what_could_not_be_looked_up_is_believed_for_a_while",
@@ -137,6 +138,7 @@ ROWS = (
         story=(
             f"{_DNS}names_that_are_not_listed_cause_no_query",
             f"{_DNS}a_flood_under_a_listed_name_causes_few_queries",
+            f"{_DNS}flow_after_flow_under_a_listed_name_causes_few_queries",
             f"{_WILDCARDS}a_name_that_none_matches_is_refused_and_not_looked_up[a.b.wild.test]",
             f"{_WILDCARDS}names_that_a_client_makes_up_are_rationed",
         ),
