@@ -14,9 +14,9 @@ from types import FrameType
 from image import apt
 from image.disk import copy_sparse
 from image.errors import ImageError
-from image.order import Order
+from image.order import BUILD, Order
 from image.steps import LOCKING, STEPS, Bake, Step
-from image.tools import BUILD, remove, require_root
+from image.tools import remove, require_root
 
 FREE_MIB = 4096  # for two trees, their packages, and the disk
 BESIDE = ("raw.json", "cdx.json", "sources.txt")

@@ -40,6 +40,11 @@ def tools_path(kind: str, machine: Architecture) -> Path:
     return DIRECTORY / "tools" / f"{kind}.{machine.name}.txt"
 
 
+def contents() -> dict[Path, bytes]:
+    """Return what is in all locks."""
+    return {path: path.read_bytes() for path in sorted(DIRECTORY.rglob("*.txt"))}
+
+
 def installed(root: Path, cache: Path, own: Sequence[str] = OWN) -> list[Package]:
     """Return the packages of a tree but our own, each found among the downloaded files."""
     status = (root / debian.STATUS.lstrip("/")).read_text(encoding="utf-8")

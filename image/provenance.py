@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from image.baked import Baked
 from image.errors import ImageError
+from image.order import ROOT
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
 BUILD_TYPE: Final = "urn:discriminat:image:make-image:v1"  # `make image ARCH=…` in a clone at the commit
 BUILDER: Final = "urn:discriminat:image:publisher"  # whoever signs: it baked the image, or vouches for who did
-ROOT: Final = Path(__file__).parents[1]
 
 
 def state(baked: Baked, root: Path = ROOT) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from image.cloud import Interrupted, Patience, Region
 from image.ebs import Say, Uploader, survey
 from image.errors import ImageError
 from image.journal import Journal, beside
+from image.order import ROOT
 from image.publish import Wishes
 from image.rehearsal import rehearse
 from image.release import Image
@@ -74,7 +75,7 @@ class Publisher:
         say: Say,
         patience: Patience | None = None,
         check: Callable[[Path], list[str]] = broken_promises,
-        repository: Path = provenance.ROOT,
+        repository: Path = ROOT,
     ) -> None:
         """Prepare; nothing is asked of AWS yet.
 

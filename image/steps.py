@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,6 +33,7 @@ class Bake:
     work: Path
     sources: list[apt.Source]
     renew_lock: bool = False
+    locks: dict[Path, bytes] = field(default_factory=lock.contents)  # as they were when it began
     tools: Tree = field(init=False)
     compiler: Tree = field(init=False)
     kernel: str = ""
@@ -104,10 +105,12 @@ def make_root(bake: Bake) -> None:
 
 
 def compare_lock(bake: Bake) -> None:
-    """Refuse packages that are not those of the lock."""
+    """Refuse packages that are not those of the lock. A lock that was renewed is not the commit's any more."""
     own = [path.name.split("_")[0] for path in (bake.work / "debs").glob("*.deb")]
     bake.packages = lock.installed(bake.root, CACHE, own)
     lock.settle(lock.path(bake.order.arch), bake.packages, renew=bake.renew_lock)
+    if lock.contents() != bake.locks:
+        bake.order = replace(bake.order, revision=bake.order.revision.as_changed())
 
 
 def lock_builders(bake: Bake) -> None:

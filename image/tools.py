@@ -15,9 +15,9 @@ from pathlib import Path
 from image import apt, lock
 from image.command import CONTAINED, missing, run
 from image.errors import ImageError
+from image.order import BUILD
 from image.recipe import Architecture, native
 
-BUILD = Path(__file__).parents[1] / "build"
 CACHE = BUILD / "packages"  # what was downloaded
 SUITE = "trixie"
 MOUNTS = Path("/proc/self/mountinfo")

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,14 +82,6 @@ BAD_DAYS = [
     (interrupted, "image: interrupted: nothing was left under the image's name", 130),
     (ended, "image: interrupted: nothing was left under the image's name", 130),
 ]
-
-
-@pytest.fixture
-def hears_interrupts() -> Iterator[None]:
-    """A shell starts what it runs in the background deaf to Ctrl-C, and Python leaves it so."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("hears_interrupts")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from image import lock
+from image import lock, manifest, steps
 from image.errors import ImageError
 from image.lock import Package
+from image.order import Order, Revision
+from image.recipe import ARCHITECTURES, read_recipe
 
 STATUS = """\
 Package: chrony
@@ -104,3 +106,37 @@ def test_the_missing_lock_locks_nothing_out(tmp_path: Path) -> None:
         lock.settle(tmp_path / "none.txt", packages)
 
     assert str(caught.value).splitlines()[-1] == "  … and 76 more"
+
+
+# a lock that the build has renewed, what was in it, and the commit as the image tells it
+RENEWALS = [
+    ("x86_64.txt", "as it was", "c0ffee"),
+    ("x86_64.txt", "other packages", "c0ffee-dirty"),
+    ("tools/bake.x86_64.txt", "other packages", "c0ffee-dirty"),
+]
+
+
+@pytest.mark.parametrize(("renewed", "before", "commit"), RENEWALS)
+def test_an_image_of_a_lock_that_was_renewed_is_not_the_commits(
+    renewed: str, before: str, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is called so only if its lock is the one that was committed."""
+    root, cache = tree(tmp_path / "bake")
+    (root.parent / "debs").mkdir()
+    (root.parent / "debs/discriminat_0.1.0_amd64.deb").touch()
+    monkeypatch.setattr(lock, "DIRECTORY", tmp_path / "lock")
+    monkeypatch.setattr(steps, "CACHE", cache)
+    found = lock.installed(root, cache)
+    lock.settle(lock.path(ARCHITECTURES["x86_64"]), found, renew=True)
+    (tmp_path / "lock/tools").mkdir()
+    as_found = (tmp_path / "lock/x86_64.txt").read_text()
+    (tmp_path / "lock" / renewed).write_text(as_found if before == "as it was" else before)
+    order = Order(read_recipe(), ARCHITECTURES["x86_64"], Revision("1.2.3", "c0ffee", 1_700_000_000))
+    bake = steps.Bake(order, root.parent, [], renew_lock=True)
+    (tmp_path / "lock" / renewed).write_text(as_found)  # the tools' lock is renewed in a step before
+
+    steps.compare_lock(bake)
+
+    assert manifest.inner(bake.order, "13.1", "6.12", bake.packages)["commit"] == commit
+    steps.compare_lock(bake)
+    assert bake.order.revision.commit == commit

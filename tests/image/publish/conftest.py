@@ -1,6 +1,5 @@
 """What the tests of publishing share: an emulator for all, and for each test an empty account and disks of its own."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,14 +40,11 @@ def bakery(tmp_path: Path, repository: Repository) -> Bakery:
 
 
 @pytest.fixture
-def account(emulator: Emulator, bakery: Bakery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+def account(emulator: Emulator, bakery: Bakery, monkeypatch: pytest.MonkeyPatch, hears_interrupts: None) -> Account:
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/dev/null")
-    # A shell starts what it runs in the background deaf to Ctrl-C, and Python leaves it so.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield Account(emulator, bakery.repository)
-    signal.signal(signal.SIGINT, before)
+    return Account(emulator, bakery.repository)

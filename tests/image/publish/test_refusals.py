@@ -289,7 +289,8 @@ def test_without_an_image_there_is_one_of_this_version(tmp_path: Path, monkeypat
     """build/ is looked at, for the version of pyproject.toml."""
     (tmp_path / "build").mkdir()
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "7.8.9"\n')
-    monkeypatch.setattr("image.publish.ROOT", tmp_path)
+    monkeypatch.setattr("image.order.ROOT", tmp_path)
+    monkeypatch.setattr("image.order.BUILD", tmp_path / "build")
 
     with pytest.raises(
         ImageError, match=r"build/ has no image of version 7\.8\.9: bake one \(make image\), or name it"
