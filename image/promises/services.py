@@ -177,14 +177,15 @@ def writing_bounded(image: Opened) -> Iterator[str]:
         yield "the journal has no RuntimeMaxUse"
     if journal.get(("Journal", "ForwardToConsole"), ["no"])[-1] not in YES:
         yield "the journal is not forwarded to the console, where EC2 keeps what a failing machine says"
-    for where, options in _mounts(image).items():
+    mounts = _mounts(image)
+    for where, options in mounts.items():
         if where in {"/tmp", "/var"} and not any(option.startswith("size=") for option in options):  # noqa: S108
             yield f"{where} is mounted without a size"
-    state = _mounts(image).get("/var/lib/discriminat", [])
+    state = mounts.get("/var/lib/discriminat", [])
     for option in STATE_OPTIONS:
         if option not in state:
             yield f"/var/lib/discriminat is not mounted {option}"
-    if "/tmp" not in _mounts(image):  # noqa: S108
+    if "/tmp" not in mounts:  # noqa: S108
         yield "nothing is mounted at /tmp"
 
 
