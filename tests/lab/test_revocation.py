@@ -60,8 +60,12 @@ def tls_session(lab: Lab, client: Workload, server: Server) -> Iterator[ssl.SSLS
 
 
 def ended(lab: Lab, stream: socket.socket, code: str = "rule_removed") -> Event:
-    """Wait until the log says that a flow was ended, and return what it says."""
-    return lab.appliance.wait_for_event(spt=stream.getsockname()[1], code=code)
+    """Wait until the log says that a flow was ended, and return what it says.
+
+    Hundreds of flows have been ended before, and another may have had the same port.
+    """
+    (client, port), (server, _) = stream.getsockname(), stream.getpeername()
+    return lab.appliance.wait_for_event(src=client, spt=port, dst=server, code=code)
 
 
 def talk(stream: socket.socket, octets: bytes) -> bytes:
