@@ -109,8 +109,7 @@ class Supervisor:
         self._identity = identity = await self._identify()
         settings, instance = self._settings, identity.instance_id
         await self._dataplane.load(settings, identity.vpc_networks)
-        config = self._dataplane.config
-        region = settings.aws_region or identity.region
+        config, region = self._dataplane.config, settings.aws_region or identity.region
         self._chronicle = Chronicle(settings, instance=instance, region=region)
         queues = f"{config.queues} queues through {self._dataplane.variant}"
         self._tell("appliance", "started", f"{about.program()}, {queues}")
@@ -134,8 +133,7 @@ class Supervisor:
         work = [self._poll(), self._ask(), self._watch(), self._count()]
         work += [self._proof.seek(config), self._preferences.follow(), pruner.follow()]
         if settings.aws_auto_scaling_group:
-            client = autoscaling.connect(region)
-            group = autoscaling.Group(client, settings.aws_auto_scaling_group, instance)
+            group = autoscaling.Group(autoscaling.connect(region), settings.aws_auto_scaling_group, instance)
             work.append(Membership(group, settings, is_well=lambda: self.is_well, tell=self._tell).keep())
         await asyncio.gather(*work)
 
@@ -198,7 +196,8 @@ class Supervisor:
     async def _apply(self, inventory: Inventory) -> None:
         """Put what AWS says in force: names first, then the workers, then the kernel's sets. Then tell it."""
         before, self._inventory = self._inventory, inventory
-        policy = await asyncio.to_thread(compile_policy, inventory, self._preferences.guard)
+        self._guard = self._preferences.guard
+        policy = await asyncio.to_thread(compile_policy, inventory, self._guard)
         if policy.digest != self._policy.digest:
             changes = await asyncio.to_thread(diff_policy, self._policy, policy)
             self._book.forget(self._policy.names - policy.names)
@@ -230,9 +229,11 @@ class Supervisor:
         self._crew.broadcast(NewPreferences(preferences))
         self._rest.end()  # its interval may be another
         async with self._applying:
-            if self._ready:  # other patterns may count by now
+            digest = self._policy.digest
+            if self._ready and self._guard != self._preferences.guard:  # other patterns count by now
                 await self._apply(self._inventory)
-            await self._open()
+            if self._policy.digest == digest:  # or else it is open by the preferences already
+                await self._open()
         await self._end_flows()
 
     async def _end_flows(self) -> None:
@@ -253,10 +254,9 @@ class Supervisor:
             found = await asyncio.gather(*(asyncio.to_thread(self._look_up, address) for address in wanted))
             async with self._applying:
                 inventory = self._inventory
-                for part in found:
-                    if part is not None:
-                        self._late.update((interface.id, interface) for interface in part.interfaces)
-                        inventory = inventory.with_part(part)
+                for part in filter(None, found):
+                    self._late.update((interface.id, interface) for interface in part.interfaces)
+                    inventory = inventory.with_part(part)
                 if inventory is not self._inventory and self._ready:
                     await self._apply(inventory)
             for address in wanted:
