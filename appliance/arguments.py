@@ -11,7 +11,7 @@ def add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
         "--security-groups", type=Path, metavar="FILE", help="saved answer of EC2; - is standard input"
     )
     sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
-    _add_prefix_lists(sources)
+    _add_lists(sources)
     sources.add_argument("--vpc-id", default="", metavar="ID", help="VPC (the one this machine is in)")
     sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
     verb.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -19,9 +19,11 @@ def add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     return sources
 
 
-def _add_prefix_lists(group: "argparse._ArgumentGroup") -> None:
+def _add_lists(group: "argparse._ArgumentGroup") -> None:
     what = "likewise, the entries of a prefix list; may be repeated"
     group.add_argument("--prefix-list", action="append", default=[], metavar="ID=FILE", help=what)
+    what = "likewise, a list of names that annotations refer to, as '@ssm/NAME=FILE'; may be repeated"
+    group.add_argument("--list", action="append", default=[], metavar="@REF=FILE", dest="name_list", help=what)
 
 
 def add_selftest(selftest: argparse.ArgumentParser) -> None:
@@ -44,7 +46,7 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
     policy = replay.add_argument_group("policy")
     policy.add_argument("--security-groups", type=Path, metavar="FILE", help="saved answer of EC2")
     policy.add_argument("--network-interfaces", type=Path, metavar="FILE", help="likewise")
-    _add_prefix_lists(policy)
+    _add_lists(policy)
     policy.add_argument("--vpc-id", default="", metavar="ID", help="VPC of the clients, where the files hold several")
     names = policy.add_mutually_exclusive_group()
     names.add_argument("--addresses", type=Path, metavar="FILE", help="JSON object: the addresses of each name")

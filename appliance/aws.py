@@ -53,6 +53,7 @@ SERVICES: Final = {
     "autoscaling": "Auto Scaling",
     "ec2": "EC2",
     "logs": "CloudWatch Logs",
+    "secretsmanager": "Secrets Manager",
     "ssm": "Systems Manager",
 }
 

@@ -259,9 +259,11 @@ def _check(arguments: argparse.Namespace) -> int:
 
     _refuse_sources(arguments)
     files = arguments.security_groups, arguments.network_interfaces
-    lists = tuple(arguments.prefix_list)
-    source = Source(*files, vpc_id=arguments.vpc_id, region=arguments.region, prefix_lists=lists)
-    report = check(source, Exposure(arguments.wildcard_exposure))
+    lists = tuple(arguments.prefix_list), tuple(arguments.name_list)
+    source = Source(
+        *files, vpc_id=arguments.vpc_id, region=arguments.region, prefix_lists=lists[0], name_lists=lists[1]
+    )
+    report = check(source, Exposure(arguments.wildcard_exposure), read_settings=_settings_here)
     _print(report_document(report) if arguments.json else render_report(report))
     return int(report.rejected > 0 or (arguments.strict and report.warnings > 0))
 
@@ -291,12 +293,10 @@ def _explain(arguments: argparse.Namespace) -> int:
         vpc_id=arguments.vpc_id,
         region=arguments.region,
         prefix_lists=tuple(arguments.prefix_list),
+        name_lists=tuple(arguments.name_list),
     )
 
-    def read_settings(user_data: str) -> Settings:
-        return parse_settings(_read_config(None), os.environ, user_data)
-
-    explanation = answer(source, question, resolve=arguments.resolve, read_settings=read_settings)
+    explanation = answer(source, question, resolve=arguments.resolve, read_settings=_settings_here)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
 
@@ -340,8 +340,9 @@ def _replay(arguments: argparse.Namespace) -> int:
             directory = Directory(saved_addresses(arguments.addresses), trusting=False)
         if arguments.security_groups:
             files = arguments.security_groups, arguments.network_interfaces
-            lists = tuple(arguments.prefix_list)
-            inventory = saved_inventory(Source(*files, vpc_id=arguments.vpc_id, prefix_lists=lists))
+            lists = tuple(arguments.prefix_list), tuple(arguments.name_list)
+            source = Source(*files, vpc_id=arguments.vpc_id, prefix_lists=lists[0], name_lists=lists[1])
+            inventory = saved_inventory(source)
     replay(arguments.captures, inventory, directory, sys.stdout.buffer)
     return 0
 
@@ -360,16 +361,23 @@ def _version(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _settings_here(user_data: str) -> Settings:
+    return parse_settings(_read_config(None), os.environ, user_data)
+
+
 def _refuse_sources(arguments: argparse.Namespace) -> None:
     """Exit for a combination of files that makes no sense."""
     if arguments.network_interfaces and not arguments.security_groups:
         arguments.refuse("--network-interfaces needs --security-groups")
     if getattr(arguments, "prefix_list", None) and not arguments.security_groups:
         arguments.refuse("--prefix-list needs --security-groups: without files, lists are read from AWS")
+    if getattr(arguments, "name_list", None) and not arguments.security_groups:
+        arguments.refuse("--list needs --security-groups: without files, lists are read from AWS")
     given = vars(arguments)
     files = [given.get(name) for name in ("network_interfaces", "security_groups", "preferences", "addresses")]
     files += given.get("captures", ())
     files += (Path(each.partition("=")[2]) for each in given.get("prefix_list", ()))
+    files += (Path(each.rpartition("=")[2]) for each in given.get("name_list", ()))
     if files.count(Path("-")) > 1:
         arguments.refuse("standard input can be one file only")
 

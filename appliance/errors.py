@@ -6,6 +6,8 @@
     │   └── CaptureError        a file of captured packets that cannot be read, or not to its end
     ├── PolicyError             a text written by a user that cannot be policy
     │   ├── InvalidName         not a domain name
+    │   ├── InvalidReference    not a list of names that is kept elsewhere
+    │   ├── InvalidList         not the content of such a list
     │   └── InvalidAddress      not an IPv4 address or network
     ├── SettingsError           a setting that is unknown, mistyped or out of range
     ├── InputError              a file, or what stands in for it, that cannot be used
@@ -57,6 +59,14 @@ class PolicyError(DiscriminatError):
 
 class InvalidName(PolicyError):
     """A text that is not a fully qualified domain name we accept."""
+
+
+class InvalidReference(PolicyError):
+    """A text that refers to no list of names, or gives one no name."""
+
+
+class InvalidList(PolicyError):
+    """A text that is not a list of names. Nothing of it is in the message: it may be a secret."""
 
 
 class InvalidAddress(PolicyError):

@@ -21,6 +21,7 @@ from appliance.policy.policy import Client, Policy, PortRules, Rule, SeeThruGran
 from appliance.policy.reach import Reach, reach_of
 from appliance.policy.suffixes import NO_SUFFIXES, Suffixes
 from appliance.preferred import Preferred
+from appliance.provenance import notes_on_origin, notes_on_unread
 from appliance.question import Question
 from appliance.reason import NEVER_SEEN_THRU, Reason
 
@@ -121,6 +122,9 @@ def explain(
         )
         let_out = None if missing else _is_let_out(reach, destinations)
         notes += _notes_on_reach(reach, question, let_out=let_out)
+    notes += notes_on_origin(inventory, decision.gid, decision.rule, question.name)
+    if decision.reason in {Reason.NAME_NOT_LISTED, Reason.PORT_NOT_LISTED, Reason.ADDRESS_MISMATCH}:
+        notes += notes_on_unread(inventory, worn)
     notes += preferred.notes(question, decision, destinations)
     descriptions = {(gid, egress.reference): egress.description for gid in known for egress in known[gid].rules}
     return Explanation(

@@ -17,6 +17,7 @@ from appliance.policy.destination import Destination, PrefixLists, destination_o
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
+from appliance.policy.name_list import is_unknown
 from appliance.policy.pattern import Pattern
 from appliance.policy.pattern_index import PatternIndex
 from appliance.policy.policy import compile_policy
@@ -99,7 +100,9 @@ def _described(group: SecurityGroup) -> Iterator[tuple[EgressRule, Description]]
 
 def _check_of(fault: Fault, egress: EgressRule) -> Check:
     """Return what a rejection of the policy is here: a list that nobody gave may well be fine where it is known."""
-    return Check.PREFIX_LIST_UNKNOWN if fault.message == unknown_list(egress.destination) else Check.ANNOTATION
+    if fault.message == unknown_list(egress.destination):
+        return Check.PREFIX_LIST_UNKNOWN
+    return Check.NAME_LIST_UNKNOWN if is_unknown(fault.message) else Check.ANNOTATION
 
 
 def _listings(described: Iterable[tuple[EgressRule, Description]], lists: PrefixLists) -> Iterator[_Listing]:

@@ -5,7 +5,10 @@ Security Groups and network interfaces are read from AWS, as the appliance reads
   aws ec2 describe-security-groups    --filters Name=vpc-id,Values=vpc-0a1b2c3d > groups.json
   aws ec2 describe-network-interfaces --filters Name=vpc-id,Values=vpc-0a1b2c3d > interfaces.json
 and so is each prefix list that annotated rules lead to, for --prefix-list pl-0a1b2c3d=entries.json:
-  aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-0a1b2c3d > entries.json"""
+  aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-0a1b2c3d > entries.json
+and each list of names, as plain text or one of these, for --list '@ssm/apps/allow=list.json' or '@secret/...=FILE':
+  aws ssm get-parameter --name /apps/allow > list.json
+  aws secretsmanager get-secret-value --secret-id apps/allow > list.json"""
 
 CHECK_EPILOG = f"""\
 {SOURCES}
@@ -22,7 +25,7 @@ rejected, exit 1: what grants nothing, because the appliance or AWS refuses it
 warnings, exit 0 unless --strict: what works, but perhaps not as it was meant
   a port annotated for 0.0.0.0/1 or narrower where no rule has 0.0.0.0/0 (AWS drops the rest), names listed
   twice in a group, see-thru that has ended or holds for more than a year, a group that no interface wears, a prefix
-  list that is not given"""
+  list or a list of names that is not given"""
 
 EXPLAIN_EPILOG = f"""\
 {SOURCES}

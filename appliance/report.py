@@ -27,6 +27,7 @@ class Check(enum.StrEnum):
     SEE_THRU_REPEATED = "see_thru_repeated"
     GROUP_UNWORN = "group_unworn"
     PREFIX_LIST_UNKNOWN = "prefix_list_unknown"
+    NAME_LIST_UNKNOWN = "name_list_unknown"
 
 
 REJECTIONS = frozenset({Check.ANNOTATION, Check.AWS_CHARACTER, Check.AWS_LENGTH, Check.AWS_DUPLICATE})

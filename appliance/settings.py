@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from appliance.address import Network, parse_ipv4
-from appliance.errors import InvalidAddress, SettingsError
+from appliance.errors import InvalidAddress, InvalidReference, SettingsError
+from appliance.policy.location import parse_aliases
 
 ENVIRONMENT_PREFIX = "DISCRIMINAT_"
 USER_DATA_MARK = "# Settings of discriminat"  # user data without it is somebody else's, such as cloud-init's
@@ -46,6 +47,10 @@ class Settings:
     policy_clients: tuple[str, ...] = _setting((), "networks as good as the VPC's own; only its interfaces are clients")
     preferences_parameter: str = _setting("", "SSM parameter with the preferences of the deployment; empty: none")
     preferences_interval: float = _setting(60.0, "seconds between two readings of it", least=0.2, most=3600)
+    lists_arns: tuple[str, ...] = _setting(
+        (), "NAME=ARN of each list of names elsewhere, which annotations call @list/NAME"
+    )
+    lists_interval: float = _setting(60.0, "seconds between two readings of a list of names", least=1, most=3600)
     names_nameservers: tuple[str, ...] = _setting(("169.254.169.253",), "resolvers to ask: those the clients use")
     names_port: int = _setting(53, "port of the resolvers", least=1, most=65535)
     names_grace: float = _setting(3600.0, "seconds an address is believed beyond its TTL", least=0, most=604800)
@@ -209,12 +214,15 @@ def _mistyped(what: str, kind: type, value: object) -> SettingsError:
 
 def _check_list(what: str, name: str, items: list[str]) -> None:
     try:
+        if name == "lists_arns":
+            parse_aliases(items)
+            return
         for item in items:
             if name in {"policy_clients", "health_clients"}:
                 Network.parse(item)
             else:
                 parse_ipv4(item)
-    except InvalidAddress as fault:
+    except (InvalidAddress, InvalidReference) as fault:
         raise SettingsError(f"{what}: {fault.message}", hint=fault.hint) from None
     if name == "names_nameservers" and not items:
         raise SettingsError(f"{what} is empty", hint="name the resolver that the clients use")

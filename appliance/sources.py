@@ -7,48 +7,45 @@ metadata service, which answers on the appliance itself. Nothing a file may hold
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
 
 from appliance.address import Ipv4
-from appliance.directory import ADDRESSES_HINT, parse_addresses
-from appliance.edge import ec2, hosts, prefix_lists, ssm, system
+from appliance.directory import parse_addresses
+from appliance.edge import ec2, hosts, name_lists, prefix_lists, ssm, system
 from appliance.edge.imds import Imds
 from appliance.edge.suffix_list import read_suffixes
-from appliance.errors import AwsError, InputError, InvalidAddress, PolicyError
+from appliance.errors import AwsError, InputError, InvalidAddress, InvalidList, PolicyError
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
 from appliance.policy.destination import PrefixList
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
+from appliance.policy.inventory import Inventory, NetworkInterface
+from appliance.policy.location import parse_aliases
+from appliance.policy.name_list import NameList, parse_list
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
+from appliance.policy.reference import Reference, Store
 from appliance.preferred import Preferred
 from appliance.question import Question
+from appliance.reading import connect
 from appliance.report import Report
+from appliance.saved import (
+    STANDARD_INPUT,
+    Item,
+    check_types,
+    ids_of,
+    name_of,
+    read_items,
+    read_octets,
+    text_or_answer,
+    texts_and_ports,
+    unusable,
+)
 from appliance.settings import Settings
-
-STANDARD_INPUT = Path("-")
-OTHER_KEYS = {"SecurityGroups": "NetworkInterfaces", "NetworkInterfaces": "SecurityGroups"}
-OPTIONS = {
-    "SecurityGroups": "--security-groups",
-    "NetworkInterfaces": "--network-interfaces",
-    "Parameter": "--preferences",
-    "Entries": "--prefix-list",
-    "Addresses": "--addresses",
-}
-COMMANDS = {
-    "SecurityGroups": "ec2 describe-security-groups",
-    "NetworkInterfaces": "ec2 describe-network-interfaces",
-    "Parameter": "ssm get-parameter",
-    "Entries": "ec2 get-managed-prefix-list-entries",
-}
-
-_Item = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +59,32 @@ class Source:
     vpc_id: str = ""
     region: str = ""
     prefix_lists: tuple[str, ...] = ()  # as `pl-...=FILE`
+    name_lists: tuple[str, ...] = ()  # as `@ssm/...=FILE`
 
 
-def check(source: Source, exposure: Exposure = Exposure.PROHIBIT_PUBLIC_SUFFIX) -> Report:
-    """Return what is to be said about the annotations of a source. `exposure`: the preference of this name.
+def check(
+    source: Source,
+    exposure: Exposure = Exposure.PROHIBIT_PUBLIC_SUFFIX,
+    *,
+    read_settings: Callable[[str], Settings] = lambda _: Settings(),
+) -> Report:
+    """Return what is to be said about the annotations of a source.
+
+    Args:
+        source: the VPC.
+        exposure: the preference of this name.
+        read_settings: returns the settings of `run` on this machine, given its user data or nothing.
 
     Raises:
         AwsError: AWS cannot be read.
         InputError: a file cannot be used, or there is nothing to read from.
+        SettingsError: the settings on this machine cannot be understood.
     """
-    inventory = _read(source)
+    if source.security_groups is None:
+        place = _locate(source)
+        inventory = _read_aws(place, _settings(place, read_settings))
+    else:
+        inventory = _read_files(source, source.security_groups, one_vpc=False)
     with_interfaces = source.security_groups is None or source.network_interfaces is not None
     guard = Guard(exposure, read_suffixes())
     return lint(inventory, system.utc_today(), with_interfaces=with_interfaces, guard=guard)
@@ -95,8 +108,9 @@ def answer(
     """
     if source.security_groups is None:
         place = _locate(source)
-        inventory = _read_aws(place)
-        preferred = _read_file(source.preferences) or _read_parameter(place, source.parameter, read_settings)
+        settings = _settings(place, read_settings)
+        inventory = _read_aws(place, settings)
+        preferred = _read_file(source.preferences) or _read_parameter(place, source.parameter, settings)
     else:
         inventory = _read_files(source, source.security_groups, one_vpc=True)
         preferred = _read_file(source.preferences) or Preferred()
@@ -110,7 +124,7 @@ def read_interfaces(path: Path) -> tuple[NetworkInterface, ...]:
     Raises:
         InputError: the file cannot be used.
     """
-    return _parse_interfaces(path, _read_items(path, "NetworkInterfaces"))
+    return _parse_interfaces(path, read_items(path, "NetworkInterfaces"))
 
 
 def find_region(given: str) -> str:
@@ -147,17 +161,11 @@ def saved_addresses(path: Path) -> Mapping[Fqdn, tuple[Ipv4, ...]]:
         InputError: it cannot be used.
     """
     try:
-        return parse_addresses(json.loads(_read_octets(path, "Addresses")))
+        return parse_addresses(json.loads(read_octets(path, "Addresses")))
     except (ValueError, RecursionError) as fault:
-        raise _unusable(path, "Addresses", f"it is not JSON: {fault}") from fault
+        raise unusable(path, "Addresses", f"it is not JSON: {fault}") from fault
     except PolicyError as fault:
-        raise InputError(f"{_name(path)}: {fault.message}", hint=fault.hint) from fault
-
-
-def _read(source: Source) -> Inventory:
-    if source.security_groups is None:
-        return _read_aws(_locate(source))
-    return _read_files(source, source.security_groups, one_vpc=False)
+        raise InputError(f"{name_of(path)}: {fault.message}", hint=fault.hint) from fault
 
 
 # AWS
@@ -196,20 +204,25 @@ def _region_of_environment() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
 
 
-def _read_aws(place: _Place) -> Inventory:
+def _settings(place: _Place, read_settings: Callable[[str], Settings]) -> Settings:
+    """Return the settings here, with those of the user data where this is the appliance."""
+    settings = read_settings("")
+    if place.imds is not None and settings.aws_user_data:
+        settings = read_settings(place.imds.user_data())
+    return settings
+
+
+def _read_aws(place: _Place, settings: Settings) -> Inventory:
     try:
-        client = ec2.connect(place.region)
-        return ec2.Discovery(client, place.vpc_id, prefix_lists.PrefixListReader(client)).inventory()
+        discovery, _ = connect(place.region, place.vpc_id, parse_aliases(settings.lists_arns))
+        return discovery.inventory()
     except (BotoCoreError, ValueError) as fault:  # of a profile or region that does not exist
         raise InputError(f"no client for AWS: {fault}", hint="look at --region and the AWS_ variables") from fault
 
 
-def _read_parameter(place: _Place, name: str, read_settings: Callable[[str], Settings]) -> Preferred:
+def _read_parameter(place: _Place, name: str, settings: Settings) -> Preferred:
     """Return the preferences in a parameter: the one that is named, or the one that the settings here name."""
     if not name:
-        settings = read_settings("")
-        if place.imds is not None and settings.aws_user_data:
-            settings = read_settings(place.imds.user_data())
         name = settings.preferences_parameter
         if not name:
             ech = Preferences(ech=Ech.ALLOW) if settings.tls_ech else DEFAULTS
@@ -221,14 +234,14 @@ def _read_parameter(place: _Place, name: str, read_settings: Callable[[str], Set
 
 
 def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inventory:
-    group_items = _read_items(security_groups, "SecurityGroups")
-    interface_items: list[_Item] = []
+    group_items = read_items(security_groups, "SecurityGroups")
+    interface_items: list[Item] = []
     if source.network_interfaces is not None:
-        interface_items = _read_items(source.network_interfaces, "NetworkInterfaces")
+        interface_items = read_items(source.network_interfaces, "NetworkInterfaces")
         vpcs = sorted({str(item["VpcId"]) for item in interface_items if "VpcId" in item})
         if one_vpc and not source.vpc_id and len(vpcs) > 1:  # addresses mean something within a VPC only
             shown = ", ".join(vpcs[:3]) + (", ..." if len(vpcs) > 3 else "")
-            name = _name(source.network_interfaces)
+            name = name_of(source.network_interfaces)
             raise InputError(f"{name} holds {len(vpcs)} VPCs: {shown}", hint="choose the client's with --vpc-id")
     if source.vpc_id:
         interface_items = [item for item in interface_items if item.get("VpcId", source.vpc_id) == source.vpc_id]
@@ -243,9 +256,10 @@ def _read_files(source: Source, security_groups: Path, *, one_vpc: bool) -> Inve
     try:
         groups = ec2.parse_security_groups(group_items)
     except AwsError as fault:
-        raise _unusable(security_groups, "SecurityGroups", fault.message) from fault
-    _check_types(security_groups, "SecurityGroups", _texts_and_ports(groups))
-    return Inventory(groups, interfaces, tuple(map(_read_list, source.prefix_lists)))
+        raise unusable(security_groups, "SecurityGroups", fault.message) from fault
+    check_types(security_groups, "SecurityGroups", texts_and_ports(groups))
+    lists = tuple(map(_read_list, source.prefix_lists))
+    return Inventory(groups, interfaces, lists, tuple(map(_read_name_list, source.name_lists)))
 
 
 def _read_list(given: str) -> PrefixList:
@@ -255,17 +269,37 @@ def _read_list(given: str) -> PrefixList:
         raise InputError(f"--prefix-list {given!r} is not ID=FILE", hint="as in --prefix-list pl-0a1b2c3d=entries.json")
     path = Path(name)
     try:
-        return prefix_lists.parse_entries(list_id, _read_items(path, "Entries"))
+        return prefix_lists.parse_entries(list_id, read_items(path, "Entries"))
     except (InvalidAddress, KeyError, TypeError) as fault:
-        raise _unusable(path, "Entries", f"an entry is no CIDR block: {fault!r}") from fault
+        raise unusable(path, "Entries", f"an entry is no CIDR block: {fault!r}") from fault
 
 
-def _parse_interfaces(path: Path, items: Iterable[_Item]) -> tuple[NetworkInterface, ...]:
+def _read_name_list(given: str) -> NameList:
+    """Return the list of names that is given as `@ssm/...=FILE`: plain text, or an answer of AWS that holds it."""
+    spelled, _, name = given.rpartition("=")
+    try:
+        reference = Reference.parse(spelled)
+    except PolicyError as fault:
+        raise InputError(f"--list: {fault.message}", hint="as in --list '@ssm/apps/acme/allow=list.txt'") from fault
+    path = Path(name)
+    document, text = text_or_answer(path, "List")
+    is_secret = reference.store is Store.SECRET
+    try:
+        if isinstance(document, dict) and isinstance(document.get("Parameter"), dict):
+            text = name_lists.read_parameter(document["Parameter"])
+        elif isinstance(document, dict) and "SecretString" in document and "ARN" in document:
+            text, is_secret = name_lists.read_secret(document), True
+        return NameList(reference, parse_list(text, is_secret=is_secret))
+    except InvalidList as fault:  # the appliance has the list as it was before, or nothing
+        return NameList(reference, None, f"{fault.message}; {fault.hint}" if fault.hint else fault.message)
+
+
+def _parse_interfaces(path: Path, items: Iterable[Item]) -> tuple[NetworkInterface, ...]:
     try:
         interfaces = ec2.parse_network_interfaces(items)
     except AwsError as fault:
-        raise _unusable(path, "NetworkInterfaces", fault.message) from fault
-    _check_types(path, "NetworkInterfaces", _ids(interfaces))
+        raise unusable(path, "NetworkInterfaces", fault.message) from fault
+    check_types(path, "NetworkInterfaces", ids_of(interfaces))
     return interfaces
 
 
@@ -273,83 +307,11 @@ def _read_file(path: Path | None) -> Preferred | None:
     """Return the preferences in a file: the bare text of the parameter, or the answer that holds it."""
     if path is None:
         return None
-    octets = _read_octets(path, "Parameter")
-    try:
-        text = octets.decode(json.detect_encoding(octets))
-    except UnicodeDecodeError as fault:
-        raise _unusable(path, "Parameter", "it is not text") from fault
-    try:
-        document: object = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None  # what is wrong with it is told as the appliance tells it
+    document, text = text_or_answer(path, "Parameter")
     if isinstance(document, dict) and "Parameter" in document:
         parameter = document["Parameter"]
         value = parameter.get("Value") if isinstance(parameter, dict) else None
         if not isinstance(value, str):
-            raise _unusable(path, "Parameter", "its Parameter has no Value")
+            raise unusable(path, "Parameter", "its Parameter has no Value")
         text = value
-    return Preferred.parse(text, _name(path))
-
-
-def _read_octets(path: Path, key: str) -> bytes:
-    try:
-        octets = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
-    except OSError as fault:
-        raise InputError(f"{_name(path)}: {fault.strerror}", hint=f"{OPTIONS[key]} wants a file to read") from fault
-    if not octets.strip():
-        raise _unusable(path, key, "there is nothing in it")
-    return octets
-
-
-def _read_items(path: Path, key: str) -> list[_Item]:
-    """Return the items of an answer, given whole or as the bare list of them."""
-    octets = _read_octets(path, key)
-    try:
-        document: object = json.loads(octets)
-    except (ValueError, RecursionError) as fault:
-        raise _unusable(path, key, f"it is not JSON: {fault}") from fault
-    if isinstance(document, dict):
-        if key not in document and OTHER_KEYS.get(key) in document:
-            raise InputError(
-                f"{_name(path)} holds {OTHER_KEYS[key]}, not {key}",
-                hint=f"was it meant for {OPTIONS[OTHER_KEYS[key]]}?",
-            )
-        document = document.get(key)
-    if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
-        raise _unusable(path, key, f"it has no list of {key}")
-    return document
-
-
-def _texts_and_ports(groups: Iterable[SecurityGroup]) -> Iterator[tuple[str, object, type]]:
-    """Yield what is found where a text or a number belongs: a file may be anybody's work."""
-    for group in groups:
-        yield "GroupId", group.id, str
-        yield f"GroupName of {group.id}", group.name, str
-        for egress in group.rules:
-            yield f"IpProtocol of {group.id}", egress.protocol, str
-            yield f"a destination of {group.id}", egress.destination, str
-            yield f"a Description of {group.id}", egress.description, str
-            for port in (egress.from_port, egress.to_port):
-                if port is not None:
-                    yield f"a port of {group.id}", port, int
-
-
-def _ids(interfaces: Iterable[NetworkInterface]) -> Iterator[tuple[str, object, type]]:
-    for interface in interfaces:
-        yield "NetworkInterfaceId", interface.id, str
-        yield from ((f"GroupId of {interface.id}", gid, str) for gid in interface.groups)
-
-
-def _check_types(path: Path, key: str, found: Iterable[tuple[str, object, type]]) -> None:
-    for what, value, kind in found:
-        if type(value) is not kind:
-            raise _unusable(path, key, f"{what} is {value!r}")
-
-
-def _name(path: Path) -> str:
-    return "standard input" if path == STANDARD_INPUT else str(path)
-
-
-def _unusable(path: Path, key: str, why: str) -> InputError:
-    hint = f"give what `aws {COMMANDS[key]} --output json` prints" if key in COMMANDS else ADDRESSES_HINT
-    return InputError(f"{_name(path)}: {why}", hint=hint)
+    return Preferred.parse(text, name_of(path))

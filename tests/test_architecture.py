@@ -50,6 +50,7 @@ ADVICE_PARTS = {
     "packing",
     "period",
     "preferred",
+    "provenance",
     "question",
     "report",
     "sighting",
@@ -82,7 +83,7 @@ MAY_IMPORT = {
     "messages": {"policy", "limits"},
     "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
-    "settings": set(),
+    "settings": {"policy"},
     "arguments": set(),
     "manual": set(),
     "selftest": {"selftest", "policy"},
@@ -92,9 +93,10 @@ MAY_IMPORT = {
     **{
         part: {"edge", "event", "limits", "messages", "metrics", "policy", "settings"} | APP_PARTS for part in APP_PARTS
     },
+    "reading": {"edge", "policy"},  # what `app` and `sources` have in common of composing edges
     "pruner": {"chronicle", "dataplane", "edge", "policy", "revoker", "settings", "standing"},
     "app": {"worker", "edge", "policy", "wire", "event", "limits", "messages", "metrics", "settings"}
-    | {"pruner", "revoker"}
+    | {"pruner", "reading", "revoker"}
     | APP_PARTS,
     **{part: {"policy", "standing"} | ADVICE_PARTS for part in ADVICE_PARTS},
     "trial": {"edge", "limits", "messages", "policy"},  # composition root of a worker in a sandbox
@@ -106,8 +108,9 @@ MAY_IMPORT = {
     "player": {"engine", "policy", "wire"} | ENGINE_PARTS | REPLAY_PARTS,
     # Composition root of `replay`.
     "replay": {"edge", "policy"} | REPLAY_PARTS,
+    "saved": {"directory", "policy"},
     # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
-    "sources": {"directory", "edge", "policy", "settings"} | ADVICE_PARTS,
+    "sources": {"directory", "edge", "policy", "reading", "saved", "settings"} | ADVICE_PARTS,
     "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
     "page": {"policy"} | ADVICE_PARTS,
     "survey": {"edge", "order", "page", "sources"} | ADVICE_PARTS,  # composition root of `suggest`

@@ -206,10 +206,15 @@ def test_check_rejects_what_the_appliance_rejects() -> None:
 
 
 def test_saved_groups_show_every_check() -> None:
-    """The faulty file has one of each kind but three, which need more than a file; the other has none at all."""
+    """The faulty file has one of each kind but four, which need more than a file; the other has none at all."""
     found = {finding.check for finding in lint(saved("faulty_"), TODAY, with_interfaces=True).findings}
 
-    assert set(Check) - found == {Check.SEE_THRU_REPEATED, Check.RESOLVER_LISTED, Check.PATTERN_WIDE}
+    assert set(Check) - found == {
+        Check.SEE_THRU_REPEATED,
+        Check.RESOLVER_LISTED,
+        Check.PATTERN_WIDE,
+        Check.NAME_LIST_UNKNOWN,
+    }
     assert found & REJECTIONS == REJECTIONS
     assert lint(saved(""), TODAY, with_interfaces=True).findings == ()
 

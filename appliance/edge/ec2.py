@@ -24,6 +24,7 @@ from appliance.aws import asking, client_config
 from appliance.errors import AwsError, InvalidAddress
 from appliance.policy.destination import PrefixList
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
+from appliance.policy.name_list import NameList
 
 PAGE: Final = 1000  # items: the most EC2 returns at once
 FILTER_VALUES: Final = 200  # values: the most one filter takes
@@ -72,6 +73,16 @@ class ListReader(Protocol):
         """Return the lists of some groups, as they were read last."""
 
 
+class NameReader(Protocol):
+    """What reads the lists of names that groups refer to; a list that it leaves out grants nothing."""
+
+    def follow(self, groups: Iterable[SecurityGroup]) -> tuple[NameList, ...]:
+        """Return the lists of all groups there are, as they are now."""
+
+    def of(self, groups: Iterable[SecurityGroup]) -> tuple[NameList, ...]:
+        """Return the lists of some groups, as they were read last."""
+
+
 def connect(region: str, endpoint: str | None = None) -> Any:
     """Return a boto3 EC2 client with timeouts and adaptive retries; its descriptions hold WANTED members only.
 
@@ -95,7 +106,13 @@ class Discovery:
     """Reads one VPC. Every method asks AWS, blocks until it has answered, and may be called from any thread."""
 
     def __init__(
-        self, client: Ec2, vpc_id: str, lists: ListReader | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        client: Ec2,
+        vpc_id: str,
+        lists: ListReader | None = None,
+        names: NameReader | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._vpc = {"Name": "vpc-id", "Values": [vpc_id]}
@@ -103,11 +120,12 @@ class Discovery:
         self._prefixed: tuple[NetworkInterface, ...] = ()  # interfaces with prefixes, as of the last full reading
         self._read: float | None = None  # when that was
         self._lists = lists
+        self._names = names
 
     def inventory(self) -> Inventory:
         """Return all interfaces of the VPC, its groups with every other group that an interface wears, and their lists.
 
-        A prefix list that cannot be read holds nothing else up: it says itself what the trouble is.
+        A list that cannot be read holds nothing else up: it says itself what the trouble is.
 
         Raises:
             AwsError: AWS could not be asked, in whole or in part. The caller keeps what it had.
@@ -117,7 +135,8 @@ class Discovery:
         # A group of another VPC may be associated with this one, and is not found by its filter.
         foreign = {group for interface in interfaces for group in interface.groups} - {group.id for group in groups}
         groups += self._groups_by_id(foreign)
-        return Inventory(groups, interfaces, self._lists.follow(groups) if self._lists else ())
+        lists = self._lists.follow(groups) if self._lists else ()
+        return Inventory(groups, interfaces, lists, self._names.follow(groups) if self._names else ())
 
     def interface_of(self, address: Ipv4) -> Inventory | None:
         """Return the interface that holds an address, with its groups; None if AWS says that none does.
@@ -139,7 +158,8 @@ class Discovery:
         if not found:
             return None
         groups = self._groups_by_id({group for interface in found for group in interface.groups})
-        return Inventory(groups, found, self._lists.of(groups) if self._lists else ())
+        lists = self._lists.of(groups) if self._lists else ()
+        return Inventory(groups, found, lists, self._names.of(groups) if self._names else ())
 
     def _prefix_holders(self, address: Ipv4) -> tuple[NetworkInterface, ...]:
         return tuple(

@@ -1,12 +1,14 @@
 """Annotations: the part of a Security Group rule's description that is policy.
 
-    annotation = "discriminat:" ( "tls:" entry { "," entry } | "ssh:" name { "," name } | "see-thru:" YYYY-MM-DD )
-    entry = name | pattern
+    annotation = "discriminat:" ( "tls:" entry { "," entry } | "ssh:" entry { "," entry } | "see-thru:" YYYY-MM-DD )
+    entry = name | pattern | reference
 
-- All of it is case-insensitive. An annotation is one word: other text, and other annotations, may stand before and
-  after it, separated by whitespace; inside it there is none.
+- All of it is case-insensitive, but for the names that AWS gives to what a reference leads to. An annotation is one
+  word: other text, and other annotations, may stand before and after it, separated by whitespace; inside it there is
+  none.
 - Every fault of a description is reported, with its place and a correction. A bad name in a list grants nothing;
   its neighbours still count.
+- A reference (`@ssm/apps/acme/allow`) stands for what a list holds that is kept elsewhere: reference.py.
 - Patterns are for TLS alone: SSH carries no name that could be compared with one.
 - What was plainly meant to be an annotation but is not one (`discrimnat:tls:`, `discriminat=tls:`, a list that goes on
   behind a space) is a fault as well: silence would leave its author to find out from refused connections.
@@ -20,10 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from appliance.errors import InvalidName, PolicyError
+from appliance.errors import InvalidName, InvalidReference, PolicyError
 from appliance.policy.day import DAY_HINT, parse_day
 from appliance.policy.fqdn import Fqdn, quote
 from appliance.policy.pattern import ONE_IN_AWS, Pattern, is_pattern
+from appliance.policy.reference import Reference, is_meant_as_reference
 
 KEYWORD = "discriminat"
 SEE_THRU = "see-thru"
@@ -58,15 +61,16 @@ class Protocol(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Permission to reach some names; never none. `names`, `patterns`: as written, without repetitions.
+    """Permission to reach some names. `names`, `patterns`, `references`: as written, without repetitions; never none.
 
-    A pattern has its place beside it, for it may be refused for what it matches.
+    A pattern has its place beside it, for it may be refused for what it matches; so has a list, which may hold rubbish.
     """
 
     protocol: Protocol
     names: tuple[Fqdn, ...]
     span: Span = field(default=(0, 0), compare=False)
     patterns: tuple[tuple[Pattern, Span], ...] = ()
+    references: tuple[tuple[Reference, Span], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +151,19 @@ def _parse_annotation(word: _Word, following: Sequence[_Word], report: _Report) 
     if folded == SEE_THRU:
         until = _parse_date(body, report)
         return None if until is None else SeeThru(until, word.span)
-    names, patterns = _parse_entries(body, following, Protocol(folded), report)
-    return Allow(Protocol(folded), names, word.span, patterns) if names or patterns else None
+    names, patterns, references = _parse_entries(body, following, Protocol(folded), report)
+    if not (names or patterns or references):
+        return None
+    return Allow(Protocol(folded), names, word.span, patterns, references)
 
 
-# Lists of names and patterns
+# Lists of names, patterns and references
 
 
-def _parse_entries(
-    body: _Word, following: Sequence[_Word], protocol: Protocol, report: _Report
-) -> tuple[tuple[Fqdn, ...], tuple[tuple[Pattern, Span], ...]]:
+_Entries = tuple[tuple[Fqdn, ...], tuple[tuple[Pattern, Span], ...], tuple[tuple[Reference, Span], ...]]
+
+
+def _parse_entries(body: _Word, following: Sequence[_Word], protocol: Protocol, report: _Report) -> _Entries:
     """`entry { "," entry }`."""
     head = f"{KEYWORD}:{protocol}:"
     stragglers = list(_stragglers(body, following))
@@ -174,11 +181,14 @@ def _parse_entries(
         texts.pop()  # the comma in front of the space is already explained
     names: dict[Fqdn, None] = {}  # in place of a set, for the order
     patterns: dict[Pattern, Span] = {}
+    references: dict[Reference, Span] = {}
     start = body.start
     for text in texts:
         item = _Word(text, start)
         try:
-            if not _is_meant_as_pattern(text):
+            if is_meant_as_reference(text):
+                references.setdefault(Reference.parse(text), item.span)
+            elif not _is_meant_as_pattern(text):
                 names[Fqdn.parse(text)] = None
             elif protocol is Protocol.TLS:
                 patterns.setdefault(Pattern.parse(text), item.span)
@@ -187,8 +197,10 @@ def _parse_entries(
                 report(f"{quote(text)} is a pattern, which {protocol} cannot have", hint, item.span)
         except InvalidName as error:
             _report_name(item, error, report)
+        except InvalidReference as error:
+            report(error.message, error.hint, item.span)
         start += len(text) + 1
-    return tuple(names), tuple(patterns.items())
+    return tuple(names), tuple(patterns.items()), tuple(references.items())
 
 
 def _is_meant_as_pattern(text: str) -> bool:
@@ -234,7 +246,7 @@ def _is_entry(text: str) -> bool:
     try:
         Pattern.parse(text)
     except InvalidName:
-        return _is_name(text)
+        return text.startswith("@") or _is_name(text)
     return True
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from appliance.address import Ipv4, Network
 from appliance.policy.destination import PrefixList
+from appliance.policy.name_list import NameList, NameLists
 
 PREFIX_LENGTH_MIN = 24  # AWS delegates /28 blocks; a block larger than this is nobody's (ours)
 
@@ -72,23 +73,35 @@ class NetworkInterface:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One reading of a VPC. `prefix_lists`: those that annotated rules lead to, as far as they were asked for."""
+    """One reading of a VPC. `prefix_lists`: those that annotated rules lead to, as far as they were asked for.
+
+    `name_lists`: those that annotations refer to, likewise.
+    """
 
     groups: tuple[SecurityGroup, ...]
     interfaces: tuple[NetworkInterface, ...]
     prefix_lists: tuple[PrefixList, ...] = ()
+    name_lists: tuple[NameList, ...] = ()
 
     @property
     def lists(self) -> dict[str, PrefixList]:
         """The prefix lists by id."""
         return {each.id: each for each in self.prefix_lists}
 
+    @property
+    def names_elsewhere(self) -> NameLists:
+        """The lists of names by what refers to them."""
+        return {each.reference: each for each in self.name_lists}
+
     def with_part(self, part: "Inventory") -> "Inventory":
         """Return this reading with the interfaces, groups and lists of a smaller, later one put in or replaced."""
         groups = {group.id: group for group in (*self.groups, *part.groups)}
         interfaces = {interface.id: interface for interface in (*self.interfaces, *part.interfaces)}
         lists = self.lists | part.lists
-        return Inventory(tuple(groups.values()), tuple(interfaces.values()), tuple(lists.values()))
+        names = {**self.names_elsewhere, **part.names_elsewhere}
+        return Inventory(
+            tuple(groups.values()), tuple(interfaces.values()), tuple(lists.values()), tuple(names.values())
+        )
 
 
 def groups_by_address(interfaces: Iterable[NetworkInterface]) -> dict[Ipv4, Groups]:

@@ -25,6 +25,7 @@ from appliance.policy.destination import Destination, PrefixLists, destination_o
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Groups, Inventory, groups_by_address
+from appliance.policy.name_list import gain
 from appliance.policy.pattern import Entry, Pattern, in_order, is_pattern
 from appliance.policy.pattern_index import PatternIndex, index_groups
 from appliance.policy.shape import object_to
@@ -141,7 +142,7 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
     listed: dict[Rule, tuple[set[Fqdn], set[Pattern]]] = {}
     see_thru: dict[str, SeeThruGrant] = {}
     rejections: set[Rejection] = set()
-    lists = inventory.lists
+    lists, names_elsewhere = inventory.lists, inventory.names_elsewhere
     for group in inventory.groups:
         for egress in group.rules:
             description = parse_description(egress.description)
@@ -153,15 +154,13 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
                 elif objections := list(object_to(egress, annotation, lists)):
                     faults += objections
                 else:
-                    granted, refused = guard.judge(annotation.patterns)
-                    for pattern, span, objection in refused:
-                        fault = Fault(*objection, egress.description, span)
-                        rejections.add(Rejection(group.id, egress.reference, fault, str(pattern)))
-                    if annotation.names or granted:
+                    found = gain(annotation, egress.description, names_elsewhere, guard)
+                    rejections.update(Rejection(group.id, egress.reference, *refusal) for refusal in found.refused)
+                    if found.names or found.patterns:
                         rule = _rule(group.id, egress, annotation.protocol, lists)
                         names, patterns = listed.setdefault(rule, (set(), set()))
-                        names.update(annotation.names)
-                        patterns.update(granted)
+                        names.update(found.names)
+                        patterns.update(found.patterns)
             rejections.update(Rejection(group.id, egress.reference, fault) for fault in faults)
     content = (
         {rule: in_order(*listed[rule]) for rule in sorted(listed, key=_rule_order)},

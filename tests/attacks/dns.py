@@ -130,6 +130,7 @@ ROWS = (
             f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up",
             f"{_RESOLVER}look_ups_in_flight_are_bounded",
             f"{_RESOLVER}look_ups_that_are_waited_for_have_a_rate",
+            f"{_RESOLVER}however_often_a_name_is_wanted_it_is_asked_for_once_an_interval[turning.example.com-1]",
             f"{_LEARNT}what_a_pattern_does_not_match_is_not_looked_up",
             f"{_LEARNT}new_names_are_rationed",
             f"{_LEARNT}what_could_not_be_looked_up_is_believed_for_a_while",
@@ -138,6 +139,7 @@ ROWS = (
         story=(
             f"{_DNS}names_that_are_not_listed_cause_no_query",
             f"{_DNS}a_flood_under_a_listed_name_causes_few_queries",
+            f"{_DNS}flow_after_flow_under_a_listed_name_causes_few_queries",
             f"{_WILDCARDS}a_name_that_none_matches_is_refused_and_not_looked_up[a.b.wild.test]",
             f"{_WILDCARDS}names_that_a_client_makes_up_are_rationed",
         ),

@@ -164,7 +164,7 @@ def conversation(client: Workload, name: str) -> Iterator[Callable[[str], bool]]
         def ask(path: str = "/") -> bool:
             say.write(f"{path}\n".encode())
             say.flush()
-            return bool(hear.readline().strip())
+            return hear.readline().strip() not in {b"", b"0"}  # nothing, or an end of the stream
 
         try:
             assert ask()

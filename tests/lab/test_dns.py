@@ -3,9 +3,12 @@
 Source: SECURITY.md, rows D1 to D14; RFC 1035 sections 3.2.1 (TTL) and 4.2.1 (truncation).
 """
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,7 +21,7 @@ from tests.lab.workload import Workload
 GRACE = 1.0  # second
 TTL = 5  # seconds, the least that is believed
 SOON_FORGOTTEN: Config = {**SHORT_WAITS, "names": {"nameservers": ["10.0.0.2"], "grace": GRACE}}
-HOSTS = ("cut", "chain", "loop", "self", "far", "forged", "swapped", "left", "away", "many", "known")
+HOSTS = ("cut", "chain", "loop", "self", "far", "forged", "swapped", "left", "away", "many", "known", "pressed")
 
 
 def name(host: str) -> str:
@@ -214,3 +217,31 @@ def test_a_flood_under_a_listed_name_causes_few_queries(lab: Lab, client: Worklo
         stream.close()
     assert server.received() == b""
     assert lab.dns.asked(name("cut")) - before <= 10
+
+
+def test_flow_after_flow_under_a_listed_name_causes_few_queries(lab: Lab, client: Workload) -> None:
+    """Each waits for the one answer a second, though every answer is another; a client that follows them gets on."""
+    evil, server = lab.internet.lines(""), lab.internet.tls("pressed.ends.test")
+    lab.names[name("pressed")] = Record(tuple(f"203.0.113.{last}" for last in range(1, 200)), ttl=0, subset=1)
+    began, before = time.monotonic(), lab.dns.asked(name("pressed"))
+
+    def press() -> int:
+        flows = 0
+        while time.monotonic() < began + 4:
+            with client.connect(evil.address, 443) as stream, contextlib.suppress(ConnectionResetError):
+                stream.sendall(hello(name("pressed")))
+                stream.recv(1)
+            flows += 1
+        return flows
+
+    with ThreadPoolExecutor() as threads:
+        flows = [threads.submit(press) for _ in range(8)]
+        assert wait_until(lambda: lab.dns.asked(name("pressed")) - before >= 2)
+        lab.names[name("pressed")] = Record((server.address,), ttl=0)
+        assert passes(lab, client, "pressed", server.address)
+        pressed = sum(each.result() for each in flows)
+
+    asked = lab.dns.asked(name("pressed")) - before
+    assert asked <= time.monotonic() - began + 1
+    assert pressed > asked
+    refused(lab, evil, "address_mismatch", dhost=name("pressed"))
