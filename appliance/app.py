@@ -32,7 +32,6 @@ from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy,
 from appliance.metrics import MetricsLine, Reading
 from appliance.pace import RETRY_MOST
 from appliance.policy.addresses import AddressBook, Answer
-from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.listed import list_changes
@@ -54,6 +53,7 @@ PROOF_WAIT = 2.0  # seconds that a reading stays fresh
 DRAIN = 2.0  # seconds for held packets to be decided on the way out
 WATCH = 5.0  # seconds between two looks at the kernel's counters and the calendar
 ASK_TOGETHER = 0.05  # seconds that a question about a client waits for others
+REPLAY = 1000  # answers in one message to a worker that starts late
 
 
 class Supervisor:
@@ -66,7 +66,6 @@ class Supervisor:
         self._proof = Proof(self._tell)
         self._manager = ServiceManager.from_environment()
         self._policy: Policy = EMPTY_POLICY
-        self._guard = Guard()  # by which its patterns were judged
         self._inventory = Inventory((), ())
         self._read_at: float | None = None  # when AWS was last read, monotonic seconds
         self._failure = ""  # why the last reading failed
@@ -110,8 +109,7 @@ class Supervisor:
         self._identity = identity = await self._identify()
         settings, instance = self._settings, identity.instance_id
         await self._dataplane.load(settings, identity.vpc_networks)
-        config = self._dataplane.config
-        region = settings.aws_region or identity.region
+        config, region = self._dataplane.config, settings.aws_region or identity.region
         self._chronicle = Chronicle(settings, instance=instance, region=region)
         queues = f"{config.queues} queues through {self._dataplane.variant}"
         self._tell("appliance", "started", f"{about.program()}, {queues}")
@@ -135,8 +133,7 @@ class Supervisor:
         work = [self._poll(), self._ask(), self._watch(), self._count()]
         work += [self._proof.seek(config), self._preferences.follow(), pruner.follow()]
         if settings.aws_auto_scaling_group:
-            client = autoscaling.connect(region)
-            group = autoscaling.Group(client, settings.aws_auto_scaling_group, instance)
+            group = autoscaling.Group(autoscaling.connect(region), settings.aws_auto_scaling_group, instance)
             work.append(Membership(group, settings, is_well=lambda: self.is_well, tell=self._tell).keep())
         await asyncio.gather(*work)
 
@@ -232,10 +229,10 @@ class Supervisor:
         self._crew.broadcast(NewPreferences(preferences))
         self._rest.end()  # its interval may be another
         async with self._applying:
-            before = self._policy
-            if self._ready and self._preferences.guard != self._guard:  # other patterns may count by now
+            digest = self._policy.digest
+            if self._ready and self._guard != self._preferences.guard:  # other patterns count by now
                 await self._apply(self._inventory)
-            if self._policy is before:  # else the sets are those of the new policy and the new preferences
+            if self._policy.digest == digest:  # or else it is open by the preferences already
                 await self._open()
         await self._end_flows()
 
@@ -257,10 +254,9 @@ class Supervisor:
             found = await asyncio.gather(*(asyncio.to_thread(self._look_up, address) for address in wanted))
             async with self._applying:
                 inventory = self._inventory
-                for part in found:
-                    if part is not None:
-                        self._late.update((interface.id, interface) for interface in part.interfaces)
-                        inventory = inventory.with_part(part)
+                for part in filter(None, found):
+                    self._late.update((interface.id, interface) for interface in part.interfaces)
+                    inventory = inventory.with_part(part)
                 if inventory is not self._inventory and self._ready:
                     await self._apply(inventory)
             for address in wanted:
@@ -278,8 +274,11 @@ class Supervisor:
     def _on_worker_start(self, send: Send) -> None:
         send(NewPreferences(self._preferences.current))
         if self._policy.digest:
-            for answers in self._book.told(self._policy.names, time.monotonic()):
-                send(NewAnswers(answers))
+            now = time.monotonic()
+            known = [name for name in self._policy.names if self._book.knows(name)]
+            answers = [Answer(name, self._book.known(name, now), ttl=0.0) for name in known]
+            for start in range(0, len(answers), REPLAY):
+                send(NewAnswers(tuple(answers[start : start + REPLAY])))
             send(NewPolicy(self._policy))
 
     def _on_worker_message(self, message: object, reply: Send) -> None:
@@ -357,7 +356,8 @@ class Supervisor:
 
     async def _count(self) -> None:
         """Write the metrics, from the start on: an appliance that does not become ready is what an alarm is for."""
-        interval, identity = self._settings.logs_metrics_interval, self._identity
+        interval = self._settings.logs_metrics_interval
+        identity = self._identity
         line = MetricsLine(deployment=self._settings.aws_deployment, zone=identity.zone, instance=identity.instance_id)
         before = Reading()
         while interval:

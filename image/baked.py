@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from image.errors import ImageError
-from image.order import DIRTY
 
 NAME: Final = re.compile(
     r"(?P<product>[a-z][a-z0-9]*)-(?P<version>[0-9]+\.[0-9]+\.[0-9]+)-(?P<architecture>[a-z0-9_]+)\.raw"
@@ -52,7 +51,7 @@ class Baked:
     @property
     def is_dirty(self) -> bool:
         """Whether it was baked from what no commit holds."""
-        return self.commit.endswith(DIRTY)
+        return self.commit.endswith("-dirty")
 
     @property
     def sbom_sha256(self) -> str:

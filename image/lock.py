@@ -40,6 +40,11 @@ def tools_path(kind: str, machine: Architecture) -> Path:
     return DIRECTORY / "tools" / f"{kind}.{machine.name}.txt"
 
 
+def contents() -> dict[Path, bytes]:
+    """Return what is in all locks."""
+    return {path: path.read_bytes() for path in sorted(DIRECTORY.rglob("*.txt"))}
+
+
 def installed(root: Path, cache: Path, own: Sequence[str] = OWN) -> list[Package]:
     """Return the packages of a tree but our own, each found among the downloaded files."""
     status = (root / debian.STATUS.lstrip("/")).read_text(encoding="utf-8")
@@ -54,11 +59,6 @@ def _package(name: str, version: str, arch: str, cache: Path) -> Package:
             f"{file.name} is installed, but not among the downloaded files: remove {cache}, and start again"
         )
     return Package(name, version, hashlib.sha256(file.read_bytes()).hexdigest())
-
-
-def texts() -> dict[Path, str]:
-    """Return what all locks say, to tell whether they were renewed."""
-    return {each: each.read_text(encoding="ascii") for each in sorted(DIRECTORY.rglob("*.txt"))}
 
 
 def settle(locked: Path, packages: Sequence[Package], *, renew: bool = False) -> None:

@@ -11,7 +11,7 @@ from image.recipe import Architecture, Recipe
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
-DIRTY = "-dirty"  # what the name of a commit ends in where something is not the commit's
+DIRTY = "-dirty"  # what follows the commit if what is built is not what was committed
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,9 @@ class Revision:
     commit: str
     epoch: int
 
-    @property
-    def dirty(self) -> "Revision":
-        """This one, with changes that the commit does not have."""
-        return replace(self, commit=self.commit.removesuffix(DIRTY) + DIRTY)
+    def as_changed(self) -> "Revision":
+        """Return what it is once something of the commit was changed."""
+        return self if self.commit.endswith(DIRTY) else replace(self, commit=self.commit + DIRTY)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,23 @@ class Order:
         return f"discriminat-{self.revision.version}-{self.arch.name}"
 
 
+def read_version() -> str:
+    """Return the version that is checked out."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+def baked_images() -> list[Path]:
+    """Return the images of this version that lie in build/.
+
+    Raises:
+        ImageError: there is none.
+    """
+    version = read_version()
+    if found := sorted(BUILD.glob(f"discriminat-{version}-*.raw")):
+        return found
+    raise ImageError(f"build/ has no image of version {version}: bake one (make image), or name it")
+
+
 def read_revision(commit: str = "", epoch: int = 0) -> Revision:
     """Return what is checked out; or, where there is no git, what the caller says it is."""
     if not (commit and epoch):
@@ -53,16 +69,6 @@ def read_revision(commit: str = "", epoch: int = 0) -> Revision:
     if epoch > time.time():
         raise ImageError("the commit is younger than this machine's clock says it is: set the clock")
     return Revision(read_version(), commit, epoch)
-
-
-def read_version() -> str:
-    """Return the program's version."""
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
-
-
-def baked_images(version: str) -> list[Path]:
-    """Return the disks of a version that lie in build/."""
-    return sorted(BUILD.glob(f"discriminat-{version}-*.raw"))
 
 
 def _git(*arguments: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from image.baked import Baked
 from image.errors import ImageError
-from image.order import DIRTY, ROOT
+from image.order import ROOT
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://slsa.dev/provenance/v1"
@@ -31,7 +31,7 @@ def state(baked: Baked, root: Path = ROOT) -> dict[str, Any]:
     Raises:
         ImageError: the repository does not have the image's commit.
     """
-    commit = baked.commit.removesuffix(DIRTY)
+    commit = baked.commit.removesuffix("-dirty")
     source: dict[str, Any] = {"name": baked.product, "digest": {"gitCommit": commit}}
     files = []
     if baked.is_dirty:

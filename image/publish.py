@@ -9,7 +9,7 @@ from typing import Final
 
 from image.baked import Baked
 from image.errors import ImageError
-from image.order import baked_images, read_version
+from image.order import baked_images
 
 REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 ACCOUNT: Final = re.compile(r"[0-9]{12}")
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if wishes.public and wishes.deprecate_after > LONGEST_PUBLIC:
         raise ImageError(f"a public image is deprecated after {LONGEST_PUBLIC} days at most: shorten --deprecate-after")
-    paths = arguments.image or _in_build()
+    paths = arguments.image or baked_images()
     try:
         from image.cloud import Interrupted  # noqa: PLC0415 -- the other verbs do without boto3
         from image.publisher import Publisher, connect  # noqa: PLC0415
@@ -122,15 +122,6 @@ def say(line: str) -> None:
     """Print a line at once, whole, whichever thread it comes from."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-def _in_build() -> list[Path]:
-    """Return the images of this version that lie in build/."""
-    version = read_version()
-    found = baked_images(version)
-    if not found:
-        raise ImageError(f"build/ has no image of version {version}: bake one (make image), or name it with --image")
-    return found
 
 
 # ---- single arguments ----

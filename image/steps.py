@@ -33,12 +33,12 @@ class Bake:
     work: Path
     sources: list[apt.Source]
     renew_lock: bool = False
+    locks: dict[Path, bytes] = field(default_factory=lock.contents)  # as they were when it began
     tools: Tree = field(init=False)
     compiler: Tree = field(init=False)
     kernel: str = ""
     roothash: str = ""
     packages: list[lock.Package] = field(default_factory=list)
-    locks: dict[Path, str] = field(default_factory=lock.texts)  # as they were before any was renewed
     partitions: list[disk.Partition] = field(default_factory=list)
 
     @property
@@ -105,12 +105,12 @@ def make_root(bake: Bake) -> None:
 
 
 def compare_lock(bake: Bake) -> None:
-    """Refuse packages that are not those of the lock. What a renewed one says is not the commit's, if it is another."""
+    """Refuse packages that are not those of the lock. A lock that was renewed is not the commit's any more."""
     own = [path.name.split("_")[0] for path in (bake.work / "debs").glob("*.deb")]
     bake.packages = lock.installed(bake.root, CACHE, own)
     lock.settle(lock.path(bake.order.arch), bake.packages, renew=bake.renew_lock)
-    if lock.texts() != bake.locks:
-        bake.order = replace(bake.order, revision=bake.order.revision.dirty)
+    if lock.contents() != bake.locks:
+        bake.order = replace(bake.order, revision=bake.order.revision.as_changed())
 
 
 def lock_builders(bake: Bake) -> None:

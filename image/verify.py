@@ -14,7 +14,7 @@ from image import lock
 from image.errors import ImageError
 from image.opened import Opened, Wanted
 from image.opening import open_image
-from image.order import baked_images, read_version
+from image.order import baked_images
 from image.promises import PROMISES, Finding
 from image.recipe import Recipe, architecture, read_recipe
 from image.steps import ROOTFS
@@ -41,22 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.extracted:
         return _tell(str(arguments.extracted), check_opened(arguments.extracted))
-    paths = arguments.file or find()
+    paths = arguments.file or baked_images()
     if arguments.keep and len(paths) > 1:
         raise ImageError("--keep takes one image apart: name it")
     return max(_tell(str(path), check(path, keep=arguments.keep)) for path in paths)
-
-
-def find() -> list[Path]:
-    """Return the images of this version that lie in build/.
-
-    Raises:
-        ImageError: there is none.
-    """
-    version = read_version()
-    if found := baked_images(version):
-        return found
-    raise ImageError(f"there is no image of version {version} in build/: bake one (make image), or name it")
 
 
 def _tell(name: str, findings: list[Finding]) -> int:

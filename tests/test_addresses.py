@@ -1,11 +1,9 @@
 """The address book: what look-ups taught, and for how long it is believed."""
 
-import itertools
-
 import pytest
 
 from appliance.address import Ipv4, parse_ipv4
-from appliance.policy.addresses import ADDRESSES_MAX, ANSWERS_TOLD, TTL_CEILING, TTL_FLOOR, AddressBook, Answer
+from appliance.policy.addresses import ADDRESSES_MAX, TTL_CEILING, TTL_FLOOR, AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 
 NAME = Fqdn.parse("api.example.com")
@@ -152,20 +150,3 @@ def test_a_forgotten_name_leaves_nothing() -> None:
     assert book.trouble(NAME) == ""
     assert set(book.names_at(ONE)) == {OTHER}
     assert book.holds(OTHER, ONE, 0.0)
-
-
-def test_a_book_that_begins_later_learns_what_is_known() -> None:
-    """All of it, a bounded number of answers at a time; of names that brought nothing there is nothing to tell."""
-    names = [Fqdn.parse(f"n-{number}.example.com") for number in range(ANSWERS_TOLD + 1)]
-    first, later = AddressBook(), AddressBook()
-    for name in names:
-        first.learn(answer(ONE, name=name), 0.0)
-    first.learn(answer(error="timeout"), 0.0)
-
-    told = list(first.told([*names, NAME, OTHER], 1.0))
-    for each in itertools.chain.from_iterable(told):
-        later.learn(each, 1.0)
-
-    assert [len(answers) for answers in told] == [ANSWERS_TOLD, 1]
-    assert all(later.holds(name, ONE, 1.0) for name in names)
-    assert later.trouble(NAME) == ""

@@ -307,7 +307,6 @@ def test_look_ups_that_are_waited_for_have_a_rate(server: DnsServer) -> None:
         while "overloaded" in errors:  # until there is a token
             shared = await asyncio.gather(*(resolver.look_up(Fqdn.parse("slow.example.com")) for _ in range(20)))
             errors = {answer.error for answer in shared}
-            assert len(errors) == 1
         assert errors == {""}
 
     run(server, story, limits=ResolverLimits(urgent_rate=2.0))

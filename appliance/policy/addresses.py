@@ -6,7 +6,7 @@ that had it. A failed look-up takes nothing away (D14). Private addresses are no
 held (D8), unless their network is opened.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from appliance.address import Ipv4, Network, is_closed
@@ -16,7 +16,6 @@ GRACE = 3600.0  # seconds an address is believed beyond its TTL
 TTL_FLOOR = 5.0  # seconds
 TTL_CEILING = 86400.0  # seconds
 ADDRESSES_MAX = 4096  # addresses of one name (ours)
-ANSWERS_TOLD = 1000  # answers that are told at once (ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,6 @@ class AddressBook:
     def knows(self, name: Fqdn) -> bool:
         """Tell whether a look-up of the name ever brought an address, whatever its expiry."""
         return name in self._expiries
-
-    def told(self, names: Iterable[Fqdn], now: float) -> Iterator[tuple[Answer, ...]]:
-        """Yield what is known of names, as answers for a book that begins now; at most ANSWERS_TOLD at a time."""
-        known = [name for name in names if self.knows(name)]
-        for start in range(0, len(known), ANSWERS_TOLD):
-            yield tuple(Answer(name, self.known(name, now), ttl=0.0) for name in known[start : start + ANSWERS_TOLD])
 
     def trouble(self, name: Fqdn) -> str:
         """Return what went wrong in the last look-up of a name.

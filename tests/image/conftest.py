@@ -1,4 +1,4 @@
-"""What the tests of the image share."""
+"""What tests of the image's programs share."""
 
 import signal
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """An image of other packages than the lock's is refused, with what is different and what to do."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,39 +72,6 @@ def test_renewed_lock_is_kept(tmp_path: Path) -> None:
     assert path.read_text(encoding="ascii") == f"a 1 {ONE}\nb 1:2-3 {OTHER}\n"
 
 
-# what the commit's lock says of a package, what is renewed beside it, the commit that is baked, and what it is called
-RENEWED = [
-    ("4.6.1-3", "", "c0ffee", "c0ffee"),  # everybody can bake that
-    ("4.6.1-2", "", "c0ffee", "c0ffee-dirty"),
-    ("4.6.1-3", "bake", "c0ffee", "c0ffee-dirty"),  # tools make the image as much as packages do
-    ("4.6.1-2", "", "c0ffee-dirty", "c0ffee-dirty"),  # it is said once
-]
-
-
-@pytest.mark.parametrize(("version", "also", "commit", "called"), RENEWED)
-def test_what_is_locked_anew_is_not_the_commits(  # noqa: PLR0917
-    version: str, also: str, commit: str, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody could bake that image from the commit; one of the same packages, anybody."""
-    root, cache = tree(tmp_path)
-    (tmp_path / "debs").mkdir()
-    (tmp_path / "debs/discriminat_0.1.0_amd64.deb").touch()
-    monkeypatch.setattr(lock, "DIRECTORY", tmp_path / "lock")
-    monkeypatch.setattr(steps, "CACHE", cache)
-    order = Order(read_recipe(), ARCHITECTURES["x86_64"], Revision("0.1.0", commit, 1_700_000_000))
-    found = lock.installed(root, cache)
-    lock.settle(lock.path(order.arch), [replace(found[0], version=version), *found[1:]], renew=True)
-
-    bake = steps.Bake(order, tmp_path, [], renew_lock=True)
-    if also:
-        lock.settle(lock.tools_path(also, order.arch), [Package("mtools", "1", ONE)], renew=True)
-    steps.compare_lock(bake)
-
-    assert bake.packages == found
-    assert bake.order == replace(order, revision=replace(order.revision, commit=called))
-    assert manifest.about(bake.order)["commit"] == called
-
-
 # packages of the lock, packages found, and what is told
 DIFFERENCES = [
     ([("a", "1", ONE)], [("a", "2", OTHER)], [f"  - a 1 {ONE[:12]}", f"  + a 2 {OTHER[:12]}"]),
@@ -140,3 +106,37 @@ def test_the_missing_lock_locks_nothing_out(tmp_path: Path) -> None:
         lock.settle(tmp_path / "none.txt", packages)
 
     assert str(caught.value).splitlines()[-1] == "  … and 76 more"
+
+
+# a lock that the build has renewed, what was in it, and the commit as the image tells it
+RENEWALS = [
+    ("x86_64.txt", "as it was", "c0ffee"),
+    ("x86_64.txt", "other packages", "c0ffee-dirty"),
+    ("tools/bake.x86_64.txt", "other packages", "c0ffee-dirty"),
+]
+
+
+@pytest.mark.parametrize(("renewed", "before", "commit"), RENEWALS)
+def test_an_image_of_a_lock_that_was_renewed_is_not_the_commits(
+    renewed: str, before: str, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is called so only if its lock is the one that was committed."""
+    root, cache = tree(tmp_path / "bake")
+    (root.parent / "debs").mkdir()
+    (root.parent / "debs/discriminat_0.1.0_amd64.deb").touch()
+    monkeypatch.setattr(lock, "DIRECTORY", tmp_path / "lock")
+    monkeypatch.setattr(steps, "CACHE", cache)
+    found = lock.installed(root, cache)
+    lock.settle(lock.path(ARCHITECTURES["x86_64"]), found, renew=True)
+    (tmp_path / "lock/tools").mkdir()
+    as_found = (tmp_path / "lock/x86_64.txt").read_text()
+    (tmp_path / "lock" / renewed).write_text(as_found if before == "as it was" else before)
+    order = Order(read_recipe(), ARCHITECTURES["x86_64"], Revision("1.2.3", "c0ffee", 1_700_000_000))
+    bake = steps.Bake(order, root.parent, [], renew_lock=True)
+    (tmp_path / "lock" / renewed).write_text(as_found)  # the tools' lock is renewed in a step before
+
+    steps.compare_lock(bake)
+
+    assert manifest.inner(bake.order, "13.1", "6.12", bake.packages)["commit"] == commit
+    steps.compare_lock(bake)
+    assert bake.order.revision.commit == commit

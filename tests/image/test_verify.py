@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.policy.location import Service
-from image import order, verify
+from image import verify
 from image.errors import ImageError
 from image.opened import NOTHING, Opened
 from image.promises import PROMISES
@@ -116,7 +116,7 @@ def test_every_check_needs_something_to_look_at(tmp_path: Path) -> None:
 
 def test_without_an_image_the_next_step_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file nor one in build/."""
-    monkeypatch.setattr(order, "BUILD", tmp_path)
+    monkeypatch.setattr("image.order.BUILD", tmp_path)
 
     for given, words in (
         ([], "make image"),

@@ -21,10 +21,10 @@ from image import apt, gpt
 from image.errors import ImageError
 from image.opened import Opened, file_digest
 from image.opening import PIECE, open_image
-from image.tools import BUILD, CACHE, SUITE, bootstrap, remove
-from image.verify import MOST_SHOWN, find
+from image.order import BUILD, ROOT, baked_images
+from image.tools import CACHE, SUITE, bootstrap, remove
+from image.verify import MOST_SHOWN
 
-ROOT = Path(__file__).parents[2]
 # In namespaces of its own, so that whatever ends it, nothing stays mounted or running.
 BUILDER = """
 mount --bind "$1" "$1"
@@ -109,7 +109,7 @@ def files_that_differ(first: Path, second: Path, work: Path) -> Iterator[str]:
 
 def main() -> int:
     """Bake and compare; 0 if both are the same. If they are not, both stay in build/twice, taken apart."""
-    first = Path(sys.argv[1]) if len(sys.argv) > 1 else find()[0]
+    first = Path(sys.argv[1]) if len(sys.argv) > 1 else baked_images()[0]
     report = json.loads(first.with_name(f"{first.name}.json").read_text())
     work = BUILD / "twice"
     remove(work)

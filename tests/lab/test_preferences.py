@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import NAME, PREFERRED, prefer, preferred, running, wait_told, write
 from tests.lab.security_group import egress
 from tests.lab.servers import Server
-from tests.lab.story import SHORT_WAITS, allowed, hello, last_inspected, launch, refused, tls
+from tests.lab.story import SHORT_WAITS, allowed, hello, last_inspected, launch, refused, tls, wait_known
 from tests.lab.workload import Workload
 
 TOMORROW = (datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(1)).isoformat()
@@ -284,18 +285,39 @@ def test_what_patterns_are_judged_by_may_change_with_something_else(
     assert mute.address not in firewall.kernel_set("see_thru")
 
 
-def test_the_parameter_is_read_as_often_as_preferred(lab: Lab, firewall: Appliance) -> None:
-    """Whatever the settings say, until it is preferred no more."""
-    calls = lambda: len(lab.emulator.switchboard.calls("GetParameter"))  # noqa: E731
-    with preferred(lab, preferences_interval=3):
-        before = calls()
-        assert wait_until(lambda: calls() >= before + 2, timeout=15)
-        first, second = lab.emulator.switchboard.calls("GetParameter")[-2:]
-        assert second.at - first.at > 2
-    before = calls()
-    assert wait_until(lambda: calls() >= before + 2)
-    first, second = lab.emulator.switchboard.calls("GetParameter")[-2:]
-    assert second.at - first.at < 2
+# ---- how often is read ----
+
+
+# preference, and what is asked of AWS as often as it says
+READINGS = {"preferences_interval": "GetParameter", "policy_poll_interval": "DescribeNetworkInterfaces"}
+LONG = 3  # seconds; the settings say half a second at most
+
+
+@pytest.mark.parametrize("key", READINGS)
+def test_readings_are_as_far_apart_as_is_preferred(lab: Lab, firewall: Appliance, key: str) -> None:
+    """From the next one on, whatever the settings say; and they count again afterwards."""
+    with preferred(lab, **{key: LONG}):
+        time_readings(lab, READINGS[key], 1)  # one may be under way
+        assert time_readings(lab, READINGS[key], 2) > LONG * 0.9
+    time_readings(lab, READINGS[key], 1)
+    assert time_readings(lab, READINGS[key], 2) < LONG
+
+
+def time_readings(lab: Lab, action: str, count: int) -> float:
+    """Wait until AWS has been asked so many times more; return in how many seconds it was."""
+    began = time.monotonic()
+    assert wait_until(lambda: len(lab.emulator.switchboard.calls(action, since=began)) >= count, 4 * LONG)
+    return time.monotonic() - began
+
+
+def test_a_shorter_interval_counts_at_once(lab: Lab, firewall: Appliance) -> None:
+    """What AWS says by now does not wait for the end of the long one."""
+    with preferred(lab, policy_poll_interval=300):
+        time_readings(lab, "GetParameter", 4)  # a reading of AWS that was under way is over
+        client = lab.workload("interval", groups=[lab.security_group("interval", tls("interval.prefs.test"))])
+        time_readings(lab, "GetParameter", 4)
+        assert client.address not in {event.get("client") for event in firewall.config_events()}
+    wait_known(lab, client)
 
 
 # ---- what is said of them ----

@@ -60,9 +60,12 @@ def tls_session(lab: Lab, client: Workload, server: Server) -> Iterator[ssl.SSLS
 
 
 def ended(lab: Lab, stream: socket.socket, code: str = "rule_removed") -> Event:
-    """Wait until the log says that a flow was ended, and return what it says. Others had the same port before."""
-    source, port = stream.getsockname()
-    return lab.appliance.wait_for_event(src=source, spt=port, code=code)
+    """Wait until the log says that a flow was ended, and return what it says.
+
+    Hundreds of flows have been ended before, and another may have had the same port.
+    """
+    (client, port), (server, _) = stream.getsockname(), stream.getpeername()
+    return lab.appliance.wait_for_event(src=client, spt=port, dst=server, code=code)
 
 
 def talk(stream: socket.socket, octets: bytes) -> bytes:
@@ -547,10 +550,10 @@ def denied(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
 
 def revoked(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
     """Have an open connection ended that says nothing any more, and list its name again; return its source port."""
-    client, server, group = reused
-    with opened(client, server) as peer:
+    _, server, group = reused
+    with opened(*reused[:2]) as peer:
         lab.edit_rule(group, description=NOTHING)
-        lab.appliance.wait_for_event(src=client.address, spt=peer.source_port, code="rule_removed")
+        lab.appliance.wait_for_event(spt=peer.source_port, code="rule_removed")
         lab.edit_rule(group, description=f"discriminat:tls:{server.name}")
         in_force(lab)
         return peer.source_port

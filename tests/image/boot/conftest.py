@@ -6,14 +6,14 @@ Nothing is skipped here: without an image, root or the tools tree they fail, and
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from image.errors import ImageError
-from image.tools import BUILD, Tree, tools
+from image.order import BUILD, read_version
+from image.tools import Tree, tools
 from tests.demo.scenarios import scenarios
 from tests.demo.stage import Outcome, Stage
 from tests.image.boot.accelerator import Accelerator, choose
@@ -28,7 +28,6 @@ from tests.lab.lab import Lab
 from tests.lab.namespaces import Namespace
 from tests.lab.workload import Workload
 
-ROOT = Path(__file__).parents[3]
 FOLDER = BUILD / "image-test"
 
 pytest.register_assert_rewrite("tests.image.boot.booting")
@@ -64,8 +63,7 @@ def tree() -> Tree:
 
 def image_of(architecture: str) -> Path:
     """Return the image that `make image` has made for an architecture; it is the one that its description names."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    path = BUILD / f"discriminat-{version}-{architecture}.raw"
+    path = BUILD / f"discriminat-{read_version()}-{architecture}.raw"
     if not path.exists():
         pytest.fail(f"{path} is not there: run make image ARCH={architecture}", pytrace=False)
     if not is_as_built(path):

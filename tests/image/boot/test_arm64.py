@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from image.tools import BUILD, Tree
+from image.order import BUILD
+from image.tools import Tree
 from tests.demo.stage import Stage
 from tests.image.boot.accelerator import Accelerator
 from tests.image.boot.booting import measure

@@ -40,7 +40,7 @@ def bakery(tmp_path: Path, repository: Repository) -> Bakery:
 
 
 @pytest.fixture
-def account(emulator: Emulator, bakery: Bakery, hears_interrupts: None, monkeypatch: pytest.MonkeyPatch) -> Account:
+def account(emulator: Emulator, bakery: Bakery, monkeypatch: pytest.MonkeyPatch, hears_interrupts: None) -> Account:
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
