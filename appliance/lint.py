@@ -14,7 +14,7 @@ from datetime import date
 
 from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, parse_description
 from appliance.policy.destination import Destination, PrefixLists, destination_of
-from appliance.policy.exposure import Exposure, Guard
+from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
 from appliance.policy.name_list import is_unknown
@@ -207,13 +207,13 @@ def _matched(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
 
 
 def _wide(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
-    """Yield the patterns that count only because the preferences let all of them."""
-    for listing in listings if guard.exposure is Exposure.NUCLEAR else ():
+    """Yield the patterns that count, and yet match what anybody may register."""
+    for listing in listings:
         for pattern, span in listing.allow.patterns:
-            suffix = guard.suffixes.reach_of(pattern)
+            suffix = "" if guard.object_to(pattern) else guard.suffixes.reach_of(pattern)
             if suffix:
                 message = f"{pattern} reaches {suffix}, a public suffix: anybody may get a name that it matches"
-                fault = Fault(message, "put the asterisk further left", listing.egress.description, span)
+                fault = Fault(message, "put its wildcards further left", listing.egress.description, span)
                 yield Check.PATTERN_WIDE, listing.egress.reference, fault
 
 

@@ -193,8 +193,8 @@ variable "preferences" {
     them, through the end of this day (UTC), as YYYY-MM-DD. `ech`: `deny` TLS whose name is encrypted, or `allow` it.
     `syn_gate`: `on` lets SYNs out to addresses of listed names alone, at the cost of looking at each; `off` looks at
     hellos only. `wildcard_exposure`: which patterns count: `none`, those without an asterisk (`prohibit_asterisk`), those
-    whose asterisk matches no name that anybody could register, by the Public Suffix List (`prohibit_public_suffix`), or
-    all (`nuclear`).
+    too that have one and match no name that anybody could register, by the Public Suffix List
+    (`prohibit_public_suffix`), or all (`nuclear`).
     `x509_crls`: `allow` lets every known client fetch revocation lists of public CAs, and ask their OCSP responders, over
     plaintext HTTP, port 80, where its Security Groups let that port out; `ignore` does not. `x509_crl_hosts`: hosts of a
     CA of one's own for it to cover as well, each with its path or without, such as `pki.example.com/CertEnroll`.

@@ -113,7 +113,7 @@ BAD = [
     ),
     ("discriminat:tls:a.com+b.com", [("a.com+b.com", "has the character '+'", "with a comma")], []),
     ("discriminat:tls:*.-a.com", [("*.-a.com", "is not a pattern of names", "begins nor ends")], []),
-    ("discriminat:tls:*", [("*", "is not a pattern of names", "write the full name")], []),
+    ("discriminat:tls:*", [("*", "is a single label, and no wildcard stands for a dot", "see-thru")], []),
     ("discriminat:tls:192.0.2.1", [("192.0.2.1", "is an address", "write the name")], []),
     ("discriminat:tls:2001:db8::1", [("2001:db8::1", "is an address", "write the name")], []),
     ("discriminat:tls:https://a.com/x", [("https://a.com/x", "is a URL", "write the name alone: a.com")], []),

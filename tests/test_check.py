@@ -47,7 +47,7 @@ FOUND = [
     ("nothing wrong", [tcp(A)], []),
     ("not ours", [tcp("to the Internet, isn't it?"), any_protocol("")], []),
     ("a fault of the annotation", [tcp("discriminat:tls:a_b")], [("annotation", "a_b")]),
-    ("every fault", [tcp("discriminat:tls:*.com,b?.com")], [("annotation", "*.com"), ("aws_character", "?")]),
+    ("every fault", [tcp("discriminat:tls:*.com,b?.c.com")], [("annotation", "*.com"), ("aws_character", "?")]),
     ("the shape of the rule", [any_protocol(A)], [("annotation", A)]),
     ("a look-alike", [tcp("discrimnat:tls:a.example.com")], [("annotation", "discrimnat:tls:a.example.com")]),
     # what AWS refuses

@@ -36,23 +36,27 @@ REACH = [
     ("*.www.ck", ""),  # !www.ck
     ("*.city.kobe.jp", ""),  # !city.kobe.jp
     ("*.corp.internal", ""),
-    ("exam?le.com", ""),  # no asterisk
-    ("?.github.io", ""),
+    ("*.example?.com", "com"),  # some of which are anybody's
+    ("*.????????.github.io", "github.io"),
+    ("*.eu-?.example.com", ""),
+    ("exam?le.com", "com"),  # and yet it may stand: it has no asterisk
+    ("?.github.io", "github.io"),
 ]
 
 
 @pytest.mark.parametrize(("pattern", "suffix"), REACH, ids=[row[0] for row in REACH])
 def test_what_a_pattern_reaches(pattern: str, suffix: str) -> None:
-    """An asterisk in a public suffix, or directly below one, is anybody's to register; further left it is not."""
+    """A wildcard in a public suffix, or directly below one, is anybody's to register; further left it is not."""
     assert read_suffixes().reach_of(Pattern.parse(pattern)) == suffix
 
 
-# exposure, and whether these pass: a?.example.com, *.example.com, *.github.io
+# exposure, and whether these pass
+PATTERNS = ["a?.example.com", "?.github.io", "*.example.com", "*.github.io", "*.a?.github.io"]
 EXPOSURES = [
-    (Exposure.NONE, False, False, False),
-    (Exposure.PROHIBIT_ASTERISK, True, False, False),
-    (Exposure.PROHIBIT_PUBLIC_SUFFIX, True, True, False),
-    (Exposure.NUCLEAR, True, True, True),
+    (Exposure.NONE, False, False, False, False, False),
+    (Exposure.PROHIBIT_ASTERISK, True, True, False, False, False),
+    (Exposure.PROHIBIT_PUBLIC_SUFFIX, True, True, True, False, False),
+    (Exposure.NUCLEAR, True, True, True, True, True),
 ]
 
 
@@ -61,7 +65,7 @@ def test_exposures(exposure: Exposure, passes: tuple[bool, ...]) -> None:
     """Each lets more pass than the one before."""
     guard = Guard(exposure, read_suffixes())
 
-    objections = [guard.object_to(Pattern.parse(text)) for text in ("a?.example.com", "*.example.com", "*.github.io")]
+    objections = [guard.object_to(Pattern.parse(text)) for text in PATTERNS]
 
     assert tuple(objection is None for objection in objections) == passes
 
@@ -72,7 +76,7 @@ def test_a_refusal_names_the_suffix() -> None:
 
     assert objection == (
         "*.github.io reaches github.io, a public suffix by the Public Suffix List",
-        "list each name that is needed, or put the asterisk further left: anybody may get a name below github.io",
+        "list each name that is needed, or put wildcards further left: anybody may get a name below github.io",
     )
 
 

@@ -54,7 +54,7 @@ def test_one_form() -> None:
 
 BAD = [
     ("example.com", "has no wildcard", "as a name"),
-    ("*", "is not a pattern of names", "full name"),
+    ("*", "is a single label, and no wildcard stands for a dot", "see-thru"),
     ("*.a..com", "has an empty label", "one dot"),
     ("-*.com", "has the label '-x'", "neither begins"),
     ("*" + "a" * 63 + ".com", "has a label of 64 characters", "63"),

@@ -45,7 +45,7 @@ def test_changes_of_patterns_are_told_apart() -> None:
         "rejected",
         fqdn="*.github.io",
         reason="*.github.io reaches github.io, a public suffix by the Public Suffix List; list each name that is "
-        "needed, or put the asterisk further left: anybody may get a name below github.io",
+        "needed, or put wildcards further left: anybody may get a name below github.io",
         **at,
     )
 
@@ -84,6 +84,11 @@ FOUND = [
         OPEN,
         [[tcp("discriminat:tls:*.com")]],
         [("pattern_wide", "*.com reaches com, a public suffix: anybody may get a name that it matches")],
+    ),
+    (
+        GUARD,
+        [[tcp("discriminat:tls:exam+le.com,web-+.example.com")]],
+        [("pattern_wide", "exam?le.com reaches com, a public suffix: anybody may get a name that it matches")],
     ),
 ]
 

@@ -63,5 +63,5 @@ class Guard:
         suffix = self.suffixes.reach_of(pattern)
         if not suffix:
             return None
-        hint = f"list each name that is needed, or put the asterisk further left: anybody may get a name below {suffix}"
+        hint = f"list each name that is needed, or put wildcards further left: anybody may get a name below {suffix}"
         return Objection(f"{pattern} reaches {suffix}, a public suffix by the Public Suffix List", hint)

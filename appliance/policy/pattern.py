@@ -37,6 +37,9 @@ class Pattern:
         text = text.replace(ONE_IN_AWS, ONE)
         if not is_pattern(text):
             raise InvalidName(f"{quote(text)} has no wildcard", hint="write it as a name")
+        if "." not in text.removesuffix("."):
+            hint = "list the names that are needed, as *.example.com does; see-thru lets everything pass until a date"
+            raise InvalidName(f"{quote(text)} is a single label, and no wildcard stands for a dot", hint=hint)
         try:
             Fqdn.parse(text.translate(_PLAIN))
         except InvalidName as error:

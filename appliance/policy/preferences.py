@@ -117,8 +117,8 @@ class Preferences:
         default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
         metadata=_row(
             Choice(Exposure),
-            "which patterns count: none, those without an asterisk, those whose asterisk matches no name that anybody "
-            "could register (by the Public Suffix List), or all",
+            "which patterns count: none, those without an asterisk, those too that have one and match no name that "
+            "anybody could register (by the Public Suffix List), or all",
         ),
     )
 

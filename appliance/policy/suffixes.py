@@ -8,7 +8,7 @@ reads the list.
 import re
 from collections.abc import Iterator
 
-from appliance.policy.pattern import ANY, Pattern, is_pattern, label_matches
+from appliance.policy.pattern import Pattern, is_pattern, label_matches
 
 _VERSION = re.compile(r"//\s*VERSION:\s*(\S+)")
 _ALL = "*"  # a whole label of a rule: any
@@ -44,15 +44,13 @@ class Suffixes:
         return self._size
 
     def reach_of(self, pattern: Pattern) -> str:
-        """Return a suffix such that anybody may register a name that the pattern's `*` matches; empty if there is none.
+        """Return a suffix such that anybody may register a name that the pattern matches; empty if there is none.
 
-        There is one if, for some name that the pattern matches, the label with its last `*` belongs to the public
+        There is one if, for some name that the pattern matches, the label with its last wildcard belongs to the public
         suffix, or is the one directly below it. A label that is below a registered name is its owner's to give.
         """
         from_right = pattern.labels[::-1]
-        first = next((at for at, label in enumerate(from_right) if ANY in label), -1)
-        if first < 0:
-            return ""
+        first = next(at for at, label in enumerate(from_right) if is_pattern(label))
         for suffix in self._suffixes(self._root, from_right, ()):
             if len(suffix) >= first:
                 return ".".join(suffix[::-1])
