@@ -740,7 +740,7 @@ def test_ssh_client_first() -> None:
     play = Play(port=22)
     assert play.client(SSH) == [SSH_HELLO, *verdict("pass", 1)]
     assert play.server(SSH, received=0) == [GOOD_REPLY, *verdict("allow", 2, by=BY_GIT)]
-    assert [event["proto_v"] for event in play.events] == ["2.0", "2.0"]
+    assert [(event["proto_v"], event.get("pqc")) for event in play.events] == [("2.0", None), ("2.0", None)]
     assert play.events[0]["dhost"] == str(GIT)
 
 

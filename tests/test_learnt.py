@@ -119,6 +119,14 @@ def test_what_could_not_be_looked_up_is_believed_for_a_while() -> None:
         play.now += 0.2
 
 
+def test_private_addresses_of_a_name_are_not_believed() -> None:
+    """A pattern opens no way inwards, and who insists costs no question (D8)."""
+    play = Play(policy=WILD, answers=())
+    assert ask(play, name(1)) == [Resolve(name(1))]
+    assert play.answers(answer(name(1), Ipv4(0x0A000203)))[0] == refused("client", "answer_private")
+    assert ask(play, name(1))[0] == refused("client", "answer_private")
+
+
 def test_learnt_names_are_bounded() -> None:
     """The one that was used least recently goes, and is looked up anew."""
     play = Play(policy=WILD, answers=(), limits=Limits(learnt_names=2))

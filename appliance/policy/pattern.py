@@ -84,14 +84,17 @@ def label_matches(glob: str, label: str) -> bool:
     if glob == ANY:
         return bool(label)
     at = place = 0  # of the glob and of the label
-    star, taken = -1, 0  # the last `*`, and where what it stands for ends
+    star, taken = -1, 0  # the `*` that was met last, and where what it stands for ends
+    last = glob.rfind(ANY)
     while place < len(label):
         if at < len(glob) and glob[at] == ANY:
             star, taken = at, place + 1  # one character at least
-            at, place = at + 1, place + 1
+            if at == last:  # all but what the rest of the glob has to itself
+                taken = max(taken, len(label) - (len(glob) - last - 1))
+            at, place = at + 1, taken
         elif at < len(glob) and (glob[at] == ONE or glob[at] == label[place]):
             at, place = at + 1, place + 1
-        elif star >= 0:  # the last `*` takes one more; an earlier one need not, whatever it took is as good
+        elif 0 <= star < last:  # it takes one character more; an earlier one need not, whatever it took is as good
             taken += 1
             at, place = star + 1, taken
         else:
