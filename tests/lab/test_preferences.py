@@ -312,8 +312,10 @@ def time_readings(lab: Lab, action: str, count: int) -> float:
 
 def test_a_shorter_interval_counts_at_once(lab: Lab, firewall: Appliance) -> None:
     """What AWS says by now does not wait for the end of the long one."""
+    action, calls = READINGS["policy_poll_interval"], lab.emulator.switchboard.calls
+    time_readings(lab, action, 3)  # after a start the first pause is a longer one
     with preferred(lab, policy_poll_interval=300):
-        time_readings(lab, "GetParameter", 4)  # a reading of AWS that was under way is over
+        assert wait_until(lambda: not calls(action, since=time.monotonic() - LONG), 4 * LONG)
         client = lab.workload("interval", groups=[lab.security_group("interval", tls("interval.prefs.test"))])
         time_readings(lab, "GetParameter", 4)
         assert client.address not in {event.get("client") for event in firewall.config_events()}
