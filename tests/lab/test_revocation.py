@@ -553,7 +553,7 @@ def revoked(lab: Lab, reused: tuple[Workload, Server, Group]) -> int:
     _, server, group = reused
     with opened(*reused[:2]) as peer:
         lab.edit_rule(group, description=NOTHING)
-        lab.appliance.wait_for_event(spt=peer.source_port, code="rule_removed")
+        lab.appliance.wait_for_event(dst=server.address, spt=peer.source_port, code="rule_removed")
         lab.edit_rule(group, description=f"discriminat:tls:{server.name}")
         in_force(lab)
         return peer.source_port
