@@ -234,7 +234,7 @@ def test_flow_after_flow_under_a_listed_name_causes_few_queries(lab: Lab, client
             flows += 1
         return flows
 
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(8) as threads:
         flows = [threads.submit(press) for _ in range(8)]
         assert wait_until(lambda: lab.dns.asked(name("pressed")) - before >= 2)
         lab.names[name("pressed")] = Record((server.address,), ttl=0)
@@ -242,6 +242,6 @@ def test_flow_after_flow_under_a_listed_name_causes_few_queries(lab: Lab, client
         pressed = sum(each.result() for each in flows)
 
     asked = lab.dns.asked(name("pressed")) - before
-    assert asked <= time.monotonic() - began + 1
+    assert asked <= time.monotonic() - began + 2  # the first one, and a refresh
     assert pressed > asked
     refused(lab, evil, "address_mismatch", dhost=name("pressed"))
