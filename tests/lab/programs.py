@@ -38,9 +38,9 @@ TRUST_IT = (
 class Programs:
     """The tree, and a folder with what its programs are to trust, to ask and to log in with."""
 
-    def __init__(self, tree: Tree, lab: Lab) -> None:
+    def __init__(self, tree: Tree, lab: Lab, name: str = "programs") -> None:
         self._tree = tree
-        self.folder = lab.directory / "programs"
+        self.folder = lab.directory / name
         (self.folder / "home/.pki/nssdb").mkdir(parents=True)
         (self.folder / "resolv.conf").write_text(f"nameserver {lab.resolver}\n")
         shutil.copy(lab.internet.authority.bundle, self.folder / "authority.pem")

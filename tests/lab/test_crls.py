@@ -168,7 +168,7 @@ def test_java_asks_for_a_status(lab: Lab, windows: Workload, known: Known) -> No
     made = tree()
     if made is None:
         pytest.skip("there is no tree of clients: make test-clients, as root")
-    programs = Programs(made, lab)
+    programs = Programs(made, lab, "checkers")
     shutil.copy(JAVA, programs.folder)
     for path, word in ((known.good, "good"), (known.bad, "REVOKED")):
         certificate = programs.folder / path.name

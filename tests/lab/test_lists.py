@@ -21,6 +21,17 @@ def appliance(lab: Lab) -> Iterator[Appliance]:
     lab.appliance.start({**SHORT_WAITS, "lists": {"interval": 1.0, "arns": ARNS}})
     yield lab.appliance
     lab.appliance.wipe()
+    forget(lab)
+
+
+def forget(lab: Lab) -> None:
+    """Take all references out of the VPC: who runs after this asks for no list."""
+    with lab.fabric.paused():
+        for page in lab.ec2.get_paginator("describe_security_group_rules").paginate():
+            for rule in page["SecurityGroupRules"]:
+                if "@" in rule.get("Description", ""):
+                    ids = [rule["SecurityGroupRuleId"]]
+                    lab.ec2.revoke_security_group_egress(GroupId=rule["GroupId"], SecurityGroupRuleIds=ids)
 
 
 def write(lab: Lab, name: str, text: str, *, kind: str = "String") -> None:

@@ -213,12 +213,14 @@ def test_the_settings_count_where_no_parameter_is_named(lab: Lab, firewall: Appl
     firewall.stop()
     asked = len(lab.emulator.switchboard.calls("GetParameter"))
     firewall.start({**SHORT_WAITS, "tls": {"ech": True}})
-    with web.connect(server.address, 443) as stream:
-        stream.sendall(octets)
-        assert stream.recv(4096) == hellos.server_stream()
-    assert firewall.health()[0] == 200
-    assert len(lab.emulator.switchboard.calls("GetParameter")) == asked
-    firewall.stop()
+    try:
+        with web.connect(server.address, 443) as stream:
+            stream.sendall(octets)
+            assert stream.recv(4096) == hellos.server_stream()
+        assert firewall.health()[0] == 200
+        assert len(lab.emulator.switchboard.calls("GetParameter")) == asked
+    finally:
+        firewall.stop()
 
 
 def test_other_client_networks_are_filtered_too(lab: Lab, firewall: Appliance) -> None:
