@@ -124,7 +124,7 @@ def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     add_sources(check)
     check.add_argument(
         "--wildcard-exposure",
-        choices=[*Exposure],
+        choices=[each.value for each in Exposure],
         default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
         metavar="WORD",
         help=f"which patterns count, as in the preferences: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",

@@ -101,7 +101,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--wildcard-exposure",
-        choices=[*Exposure],
+        choices=[each.value for each in Exposure],
         default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
         metavar="WORD",
         help=f"which patterns the deployment takes: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image import agent, package, recipe, verify
+from image import agent, lock, package, recipe, verify
 from image.errors import ImageError
 from image.order import ROOT, Order, Revision
 from image.package import Control
@@ -44,6 +44,14 @@ def test_python_dependencies_are_debians() -> None:
     names = [requirement.split(">")[0].strip() for requirement in wanted]
 
     assert {called.get(name, f"python3-{name.lower()}") for name in names} <= set(package.DEPENDS)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_locks_have_what_the_engine_depends_on(name: str) -> None:
+    """A dependency that came after a lock was written would be found by whoever bakes next."""
+    locked = {line.split()[0] for line in lock.path(ARCHITECTURES[name]).read_text(encoding="utf-8").splitlines()}
+
+    assert {each.split()[0] for each in package.DEPENDS} <= locked
 
 
 def test_whole_depends_on_everything(tmp_path: Path) -> None:
