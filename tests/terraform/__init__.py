@@ -8,6 +8,6 @@
         example.validate()
         assert example.test().ok                                # `terraform test`, in the copy
 
-`python -m tests.terraform.plugins` finds or fetches the provider beforehand, as `make test` does: the tests
+`python -m tests.terraform.plugins` finds or fetches the provider beforehand, as `make test-terraform` does: the tests
 themselves run in an enclosure, which has no Internet.
 """

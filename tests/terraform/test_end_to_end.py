@@ -139,14 +139,20 @@ def test_a_prefix_list_may_be_the_destination(town: Town) -> None:
 
 
 @pytest.fixture(scope="module")
-def lists(town: Town) -> dict[str, str]:
-    """What annotations call the lists that the deployment names, and a name that stands in each."""
+def lists(town: Town) -> Iterator[dict[str, str]]:
+    """What annotations call the lists that the deployment names, and a name that stands in each.
+
+    They are somebody else's, and so is taking them away.
+    """
     client = town.deployment.lab.emulator.client
     held = {each: f"{each.partition('/')[0][1:]}.lists.test" for each in (OF_SSM, OF_SECRETS, OF_ALIAS)}
     client("ssm").put_parameter(Name="/apps/acme/allow", Value=held[OF_SSM], Type="String")
     client("secretsmanager").create_secret(Name="apps/acme/allow", SecretString=held[OF_SECRETS])
     client("ssm", FAR).put_parameter(Name="/egress/central", Value=held[OF_ALIAS], Type="StringList")
-    return held
+    yield held
+    client("ssm").delete_parameter(Name="/apps/acme/allow")
+    client("secretsmanager").delete_secret(SecretId="apps/acme/allow", ForceDeleteWithoutRecovery=True)
+    client("ssm", FAR).delete_parameter(Name="/egress/central")
 
 
 def test_names_of_lists_kept_elsewhere_are_let_out(town: Town, lists: dict[str, str]) -> None:
