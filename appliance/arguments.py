@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from appliance.policy.exposure import Exposure
+
 
 def add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     """Add where Security Groups and interfaces are read from, and return the group, for what else is read."""
@@ -17,6 +19,17 @@ def add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     verb.add_argument("--json", action="store_true", help="print JSON, for programs")
     verb.set_defaults(refuse=verb.error, preferences=None)
     return sources
+
+
+def add_exposure(verb: argparse.ArgumentParser, what: str) -> None:
+    """Add the preference that patterns are judged by. `what`: it says of them."""
+    verb.add_argument(
+        "--wildcard-exposure",
+        choices=[each.value for each in Exposure],
+        default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
+        metavar="WORD",
+        help=f"{what}: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",
+    )
 
 
 def _add_lists(group: "argparse._ArgumentGroup") -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from appliance import __version__
-from appliance.arguments import add_replay, add_selftest, add_sources
+from appliance.arguments import add_exposure, add_replay, add_selftest, add_sources
 from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
 from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG, SUGGEST_EPILOG
 from appliance.order import Order, add_arguments
@@ -122,13 +122,7 @@ def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sources(check)
-    check.add_argument(
-        "--wildcard-exposure",
-        choices=[each.value for each in Exposure],
-        default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
-        metavar="WORD",
-        help=f"which patterns count, as in the preferences: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",
-    )
+    add_exposure(check, "which patterns count, as in the preferences")
     check.add_argument("--strict", action="store_true", help="exit 1 for warnings as well")
     check.set_defaults(run=_check)
 

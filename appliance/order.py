@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from appliance.arguments import add_exposure
 from appliance.errors import PolicyError
 from appliance.family import FEWEST, LEAST
 from appliance.offer import SOURCE
@@ -99,13 +100,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--wildcards-from", type=int, default=FEWEST, metavar="N", help=f"names that a pattern needs ({FEWEST})"
     )
-    verb.add_argument(
-        "--wildcard-exposure",
-        choices=[each.value for each in Exposure],
-        default=Exposure.PROHIBIT_PUBLIC_SUFFIX,
-        metavar="WORD",
-        help=f"which patterns the deployment takes: {', '.join(Exposure)} ({Exposure.PROHIBIT_PUBLIC_SUFFIX})",
-    )
+    add_exposure(verb, "which patterns the deployment takes")
     sources = verb.add_argument_group("where to read from")
     sources.add_argument("--log-group", default="discrimiNAT", metavar="NAME", help="in CloudWatch (discrimiNAT)")
     sources.add_argument("--log-stream", default="flow", metavar="NAME", help="in it (flow)")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from appliance.policy.annotation import Allow, parse_description
+from appliance.policy.annotation import references_of
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory
 from appliance.policy.reference import Reference
@@ -39,6 +39,4 @@ def _references(inventory: Inventory, gids: list[str], rule: str = "") -> Iterat
     for group in inventory.groups:
         for egress in group.rules if group.id in gids else ():
             if rule in {"", egress.reference}:
-                for annotation in parse_description(egress.description).annotations:
-                    if isinstance(annotation, Allow):
-                        yield from (reference for reference, _ in annotation.references)
+                yield from references_of(egress.description)

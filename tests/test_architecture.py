@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "revoker": {"chronicle", "edge", "policy", "revocation", "settings", "standing"},
     "metrics": {"event"},
     "settings": {"policy"},
-    "arguments": set(),
+    "arguments": {"policy"},
     "manual": set(),
     "selftest": {"selftest", "policy"},
     "aws": set(),  # how every edge to AWS asks
@@ -113,7 +113,7 @@ MAY_IMPORT = {
     "saved": {"directory", "policy"},
     # Composition root of `check` and `explain`, as `app` is of `run`; reads files for `replay` too.
     "sources": {"directory", "edge", "policy", "reading", "saved", "settings"} | ADVICE_PARTS,
-    "order": {"policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
+    "order": {"arguments", "policy"} | ADVICE_PARTS,  # of `suggest`: its arguments
     "page": {"policy"} | ADVICE_PARTS,
     "survey": {"edge", "order", "page", "policy", "sources"} | ADVICE_PARTS,  # composition root of `suggest`
     # `run` starts its workers through a hidden verb; `prepare` is a function of an edge.

@@ -47,6 +47,7 @@ _DESTINATIONS: Final = (
 )
 
 Item = TypeVar("Item")
+Listed_co = TypeVar("Listed_co", covariant=True)
 
 
 class Paginator(Protocol):
@@ -63,23 +64,13 @@ class Ec2(Protocol):
         """Return the paginator of an operation."""
 
 
-class ListReader(Protocol):
-    """What reads the prefix lists of groups; a list that it leaves out grants nothing."""
+class ListReader(Protocol[Listed_co]):
+    """What reads the lists of groups, of prefixes or of names; a list that it leaves out grants nothing."""
 
-    def follow(self, groups: Iterable[SecurityGroup]) -> tuple[PrefixList, ...]:
+    def follow(self, groups: Iterable[SecurityGroup]) -> tuple[Listed_co, ...]:
         """Return the lists of all groups there are, as they are now."""
 
-    def of(self, groups: Iterable[SecurityGroup]) -> tuple[PrefixList, ...]:
-        """Return the lists of some groups, as they were read last."""
-
-
-class NameReader(Protocol):
-    """What reads the lists of names that groups refer to; a list that it leaves out grants nothing."""
-
-    def follow(self, groups: Iterable[SecurityGroup]) -> tuple[NameList, ...]:
-        """Return the lists of all groups there are, as they are now."""
-
-    def of(self, groups: Iterable[SecurityGroup]) -> tuple[NameList, ...]:
+    def of(self, groups: Iterable[SecurityGroup]) -> tuple[Listed_co, ...]:
         """Return the lists of some groups, as they were read last."""
 
 
@@ -109,8 +100,8 @@ class Discovery:
         self,
         client: Ec2,
         vpc_id: str,
-        lists: ListReader | None = None,
-        names: NameReader | None = None,
+        lists: ListReader[PrefixList] | None = None,
+        names: ListReader[NameList] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError, HTTPClientError, NoCredentialsError
 
 from appliance.aws import FORBIDDEN, THROTTLED, asking, client_config, error_code
 from appliance.errors import AwsError, InvalidList
-from appliance.policy.annotation import Allow, parse_description
+from appliance.policy.annotation import references_of
 from appliance.policy.inventory import SecurityGroup
 from appliance.policy.location import Aliases, Location, Service, locate
 from appliance.policy.name_list import NameList, parse_list
@@ -238,15 +238,7 @@ def _request(client: Any, location: Location) -> Any:
 
 def _wanted(groups: Iterable[SecurityGroup]) -> set[Reference]:
     """Return the lists that annotations refer to."""
-    return {
-        reference
-        for group in groups
-        for egress in group.rules
-        if "@" in egress.description
-        for annotation in parse_description(egress.description).annotations
-        if isinstance(annotation, Allow)
-        for reference, _ in annotation.references
-    }
+    return {reference for group in groups for egress in group.rules for reference in references_of(egress.description)}
 
 
 def _last_asked(reading: _Reading | None) -> float:

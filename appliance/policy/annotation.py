@@ -139,6 +139,16 @@ def parse_description(text: str) -> Description:
     return Description(tuple(annotations), tuple(sorted(faults, key=lambda fault: fault.span)))
 
 
+def references_of(text: str) -> Iterator[Reference]:
+    """Yield the lists that a rule's description refers to, in its order; one that two annotations name comes twice."""
+    if "@" not in text:
+        return  # every rule of a VPC is asked, and few refer to any
+    for annotation in parse_description(text).annotations:
+        if isinstance(annotation, Allow):
+            for reference, _ in annotation.references:
+                yield reference
+
+
 def _parse_annotation(word: _Word, following: Sequence[_Word], report: _Report) -> Allow | SeeThru | None:
     """`"discriminat:" ( allow | see-thru )`."""
     kind, colon, _ = word.text[len(KEYWORD) + 1 :].partition(":")

@@ -5,7 +5,7 @@ A list that was never read makes a rejection (shape.py, name_list.py), one with 
 
 from collections.abc import Iterator
 
-from appliance.policy.annotation import Allow, parse_description
+from appliance.policy.annotation import references_of
 from appliance.policy.destination import PrefixList
 from appliance.policy.inventory import EgressRule, Inventory
 from appliance.policy.name_list import NameList
@@ -39,13 +39,7 @@ def _all(inventory: Inventory) -> _Known:
 
 def _lists_of(egress: EgressRule) -> Iterator[str | Reference]:
     yield egress.destination
-    references = {
-        reference
-        for annotation in parse_description(egress.description).annotations
-        if isinstance(annotation, Allow)
-        for reference, _ in annotation.references
-    }
-    yield from sorted(references)
+    yield from sorted(set(references_of(egress.description)))
 
 
 def _told(found: PrefixList | NameList) -> tuple[str, str]:
