@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from appliance import __version__
 from appliance.arguments import add_exposure, add_replay, add_selftest, add_sources
@@ -19,6 +19,9 @@ from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTE
 from appliance.order import Order, add_arguments
 from appliance.policy.exposure import Exposure
 from appliance.settings import Settings, describe_settings, parse_settings
+
+if TYPE_CHECKING:
+    from appliance.sources import Source
 
 DEFAULT_CONFIG = Path("/etc/discriminat/discriminat.toml")
 WORKER = "worker"  # the verb by which `run` starts its workers
@@ -249,15 +252,10 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from appliance.report import render_report, report_document  # noqa: PLC0415
-    from appliance.sources import Source, check  # noqa: PLC0415
+    from appliance.sources import check  # noqa: PLC0415
 
     _refuse_sources(arguments)
-    files = arguments.security_groups, arguments.network_interfaces
-    lists = tuple(arguments.prefix_list), tuple(arguments.name_list)
-    source = Source(
-        *files, vpc_id=arguments.vpc_id, region=arguments.region, prefix_lists=lists[0], name_lists=lists[1]
-    )
-    report = check(source, Exposure(arguments.wildcard_exposure), read_settings=_settings_here)
+    report = check(_source(arguments), Exposure(arguments.wildcard_exposure), read_settings=_settings_here)
     _print(report_document(report) if arguments.json else render_report(report))
     return int(report.rejected > 0 or (arguments.strict and report.warnings > 0))
 
@@ -265,7 +263,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     from appliance.account import explanation_document, render_explanation  # noqa: PLC0415
     from appliance.question import Question  # noqa: PLC0415
-    from appliance.sources import Source, answer  # noqa: PLC0415
+    from appliance.sources import answer  # noqa: PLC0415
 
     _refuse_sources(arguments)
     if arguments.security_groups and not arguments.network_interfaces:
@@ -279,18 +277,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         address=arguments.address,
     )
-    source = Source(
-        arguments.security_groups,
-        arguments.network_interfaces,
-        arguments.preferences,
-        arguments.preferences_parameter,
-        vpc_id=arguments.vpc_id,
-        region=arguments.region,
-        prefix_lists=tuple(arguments.prefix_list),
-        name_lists=tuple(arguments.name_list),
-    )
-
-    explanation = answer(source, question, resolve=arguments.resolve, read_settings=_settings_here)
+    explanation = answer(_source(arguments), question, resolve=arguments.resolve, read_settings=_settings_here)
     _print(explanation_document(explanation) if arguments.json else render_explanation(explanation))
     return 0 if explanation.passes else 1
 
@@ -330,7 +317,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     inventory, directory = Inventory((), ()), Directory({}, trusting=arguments.trust_names)
     preferences = DEFAULTS
     if arguments.security_groups or arguments.addresses or arguments.preferences:
-        from appliance.sources import Source, saved_addresses, saved_inventory, saved_preferences  # noqa: PLC0415
+        from appliance.sources import saved_addresses, saved_inventory, saved_preferences  # noqa: PLC0415
 
         if arguments.preferences:
             preferred = saved_preferences(arguments.preferences)
@@ -339,10 +326,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         if arguments.addresses:
             directory = Directory(saved_addresses(arguments.addresses), trusting=False)
         if arguments.security_groups:
-            files = arguments.security_groups, arguments.network_interfaces
-            lists = tuple(arguments.prefix_list), tuple(arguments.name_list)
-            source = Source(*files, vpc_id=arguments.vpc_id, prefix_lists=lists[0], name_lists=lists[1])
-            inventory = saved_inventory(source)
+            inventory = saved_inventory(_source(arguments))
     replay(arguments.captures, inventory, directory, preferences, sys.stdout.buffer)
     return 0
 
@@ -363,6 +347,22 @@ def _version(arguments: argparse.Namespace) -> int:
 
 def _settings_here(user_data: str) -> Settings:
     return parse_settings(_read_config(None), os.environ, user_data)
+
+
+def _source(arguments: argparse.Namespace) -> "Source":
+    """Return where to read from; not every verb reads preferences, or from AWS."""
+    from appliance.sources import Source  # noqa: PLC0415
+
+    return Source(
+        arguments.security_groups,
+        arguments.network_interfaces,
+        getattr(arguments, "preferences", None),
+        getattr(arguments, "preferences_parameter", ""),
+        vpc_id=arguments.vpc_id,
+        region=getattr(arguments, "region", ""),
+        prefix_lists=tuple(arguments.prefix_list),
+        name_lists=tuple(arguments.name_list),
+    )
 
 
 def _refuse_sources(arguments: argparse.Namespace) -> None:
