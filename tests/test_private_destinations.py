@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable
 from datetime import date
 
@@ -23,6 +24,7 @@ from appliance.preference_reader import PreferenceReader
 from appliance.preferred import Preferred
 from appliance.question import Question
 from appliance.reason import Reason
+from appliance.rest import Rest
 from appliance.revocation import Entitlement
 from appliance.settings import Settings
 from appliance.standing import Standing
@@ -234,6 +236,22 @@ def test_the_pace_is_the_interval_unless_aws_is_slow_or_away() -> None:
         assert abs(wait - interval) <= JITTER * interval + 1e-9
     assert pause(1.0, spent=10.0, failures=0, dice=0.5) == BUSY_SHARE * 10.0
     assert [pause(10.0, spent=0.0, failures=count, dice=0.5) for count in (1, 2, 3, 10**6)] == [20, 40, 60, RETRY_MOST]
+
+
+def test_one_slow_reading_does_not_stretch_the_pace_but_two_do() -> None:
+    """A single late answer says nothing of how much there is to read."""
+
+    async def rests(*readings: float) -> list[float]:
+        rest, waits = Rest(), []
+        for spent in readings:
+            began = time.monotonic()
+            await asyncio.wait_for(rest.take(0.01, spent=spent, failures=0), timeout=5.0)
+            waits.append(time.monotonic() - began)
+        return waits
+
+    *single, second = asyncio.run(rests(30.0, 0.0, 30.0, 0.2))
+    assert max(single) < 1.0
+    assert second >= BUSY_SHARE * 0.2 * (1 - JITTER)
 
 
 # ---- explain ----

@@ -19,6 +19,7 @@ from typing import Any
 
 from tests import installed
 from tests.lab import service
+from tests.lab.event_log import Event, EventLog
 from tests.lab.fabric import API
 from tests.lab.namespaces import Namespace
 
@@ -28,7 +29,6 @@ STOP_TIMEOUT = 15.0  # seconds until ended after SIGTERM
 POLL = 0.02  # seconds between two looks at a condition
 
 Config = Mapping[str, Mapping[str, object]]
-Event = dict[str, Any]
 
 NAT_RULESET = """\
 table ip plain_nat {
@@ -59,6 +59,9 @@ class Appliance:
         self.logs = directory / "logs"
         self.output = directory / "output.txt"
         self.process: subprocess.Popen[bytes] | None = None
+        self._flow, self._config, self._metrics = (
+            EventLog(self.logs / name) for name in ("flow.jsonl", "config.jsonl", "metrics.jsonl")
+        )
 
     # ---- running ----
 
@@ -198,15 +201,15 @@ class Appliance:
 
     def flow_events(self) -> list[Event]:
         """Events of the flow log so far."""
-        return _read_events(self.logs / "flow.jsonl")
+        return self._flow.events()
 
     def config_events(self) -> list[Event]:
         """Events of the config log so far."""
-        return _read_events(self.logs / "config.jsonl")
+        return self._config.events()
 
     def metrics(self) -> list[Event]:
         """Lines of metrics so far."""
-        return _read_events(self.logs / "metrics.jsonl")
+        return self._metrics.events()
 
     def wait_for_event(
         self, matches: Callable[[Event], bool] | None = None, *, timeout: float = 30.0, skip: int = 0, **fields: object
@@ -252,6 +255,8 @@ class Appliance:
     def close(self) -> None:
         """Switch the host off."""
         self.kill()
+        for log in (self._flow, self._config, self._metrics):
+            log.close()
         self.namespace.close()
 
     def _wait(self, condition: Callable[[], bool], timeout: float, complaint: Callable[[], str]) -> None:
@@ -271,11 +276,3 @@ def render_toml(tables: Config) -> str:
     for table, values in tables.items():
         lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
     return "\n".join(lines)
-
-
-def _read_events(path: Path) -> list[Event]:
-    """Return the complete lines of a log."""
-    if not path.exists():
-        return []
-    whole, _, _ = path.read_text().rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines() if line]

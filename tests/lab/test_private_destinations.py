@@ -141,7 +141,7 @@ def test_aws_is_read_as_often_as_preferred(lab: Lab, appliance: Appliance) -> No
         assert wait_until(lambda: len(lab.emulator.switchboard.calls("GetParameter")) >= told + 6, timeout=10)
         assert calls() <= before + 1
     before = calls()
-    assert wait_until(lambda: calls() >= before + 2)
+    assert wait_until(lambda: calls() >= before + 2, timeout=20)  # the long one would be ten minutes
 
 
 def test_addresses_are_believed_as_long_as_preferred(lab: Lab, appliance: Appliance) -> None:
