@@ -20,7 +20,8 @@ from tests.demo.scenarios import (
     Scenario,
     security_groups,
 )
-from tests.lab.appliance import Appliance, Event
+from tests.lab.appliance import Appliance
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group
 from tests.lab.servers import Connection, Server

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.lab.appliance import Appliance, Config, Event
+from tests.lab.appliance import Appliance, Config
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab
 from tests.lab.story import SHORT_WAITS
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tests.hellos import client_hello, client_stream, server_stream
-from tests.lab.appliance import Config, Event
+from tests.lab.appliance import Config
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group, Rule, egress
 from tests.lab.servers import Server

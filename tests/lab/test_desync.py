@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from tests.lab.appliance import Event
+from tests.lab.event_log import Event
 from tests.lab.hostile import CHANGED, EVIL, GOOD, LINUX, OLD, REPLY, Stage
 from tests.lab.lab import Lab, wait_until
 from tests.lab.story import refused
@@ -387,7 +387,7 @@ def test_a_hello_sent_again_otherwise_after_the_flow_is_open_is_not_read(lab: La
     with stage.peer().connect(options=LINUX) as peer:
         peer.send(GOOD)
         assert peer.read(len(REPLY), sent=len(GOOD)) == REPLY
-        lab.appliance.wait_for_event(spt=peer.source_port, cat="server", code="server_agreed")
+        lab.appliance.wait_for_event(dst=stage.server.address, spt=peer.source_port, cat="server", code="server_agreed")
         stage.tap.payloads(stage.server.address)
         peer.send(EVIL)
         peer.send(EVIL[CUT:] + b"x", at=CUT)

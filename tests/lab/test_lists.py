@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from tests.lab.appliance import Appliance, Event
+from tests.lab.appliance import Appliance
 from tests.lab.emulator import ACCOUNT
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.story import SHORT_WAITS, allowed, conversation, launch, refused, tls
 

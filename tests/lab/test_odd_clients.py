@@ -154,7 +154,7 @@ def test_an_odd_client_is_served(lab: Lab, stage: Stage, send: Callable[[Peer], 
     with stage.peer() as peer:
         send(peer)
         assert peer.read(len(REPLY), sent=len(GOOD)) == REPLY
-        lab.appliance.wait_for_event(spt=peer.source_port, cat="server", code="server_agreed")
+        lab.appliance.wait_for_event(dst=stage.server.address, spt=peer.source_port, cat="server", code="server_agreed")
     assert stage.server.received() == GOOD
     assert not [payload for payload in stage.settle() if payload not in b"\0" + GOOD]
 

@@ -141,7 +141,7 @@ def test_a_good_hello_is_allowed_however_it_is_cut(
     send(peer)
     assert peer.read(len(REPLY), sent=len(GOOD)) == REPLY
     assert server.received() == GOOD
-    lab.appliance.wait_for_event(spt=peer.source_port, cat="server", code="server_agreed")
+    lab.appliance.wait_for_event(dst=server.address, spt=peer.source_port, cat="server", code="server_agreed")
 
 
 def test_a_hello_in_records_of_one_octet_is_allowed(lab: Lab, host: Workload) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from appliance.policy.preferences import DEFAULTS, state_preferences
 from tests import hellos
-from tests.lab.appliance import Appliance, Event
+from tests.lab.appliance import Appliance
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.preferring import NAME, PREFERRED, prefer, preferred, running, wait_told, write
 from tests.lab.security_group import egress

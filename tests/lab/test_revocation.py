@@ -15,7 +15,8 @@ import pytest
 
 from tests.dns_server import Record
 from tests.hellos import server_stream
-from tests.lab.appliance import Appliance, Event
+from tests.lab.appliance import Appliance
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.security_group import Group, egress
 from tests.lab.servers import Server
@@ -361,7 +362,7 @@ def test_see_thru_ends_with_its_grant(lab: Lab) -> None:
         ended(lab, datagrams, "see_thru_ended")
         assert_nothing_more_passes(stream, unlisted)
         datagrams.send(b"pong")
-        lab.appliance.wait_for_event(spt=datagrams.getsockname()[1], code="protocol_not_supported")
+        lab.appliance.wait_for_event(dst=echo.address, spt=datagrams.getsockname()[1], code="protocol_not_supported")
         assert echo.received() == b"ping"
         assert ask("/after")
 
@@ -633,4 +634,4 @@ def test_a_client_marks_nothing(lab: Lab, reused: tuple[Workload, Server, Group]
         with pytest.raises(ConnectionResetError):
             stream.recv(100)
     assert server.received() == b""
-    lab.appliance.wait_for_event(spt=port, code="name_not_listed")
+    lab.appliance.wait_for_event(dst=server.address, spt=port, code="name_not_listed")

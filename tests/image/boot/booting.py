@@ -22,7 +22,8 @@ from tests.image.boot.accelerator import Accelerator
 from tests.image.boot.guest import SERVICE, SETTINGS, Guest
 from tests.image.boot.network import Network
 from tests.image.boot.report import KVM_MOST, REPORT, Boot
-from tests.lab.appliance import HEALTH_PORT, Event
+from tests.lab.appliance import HEALTH_PORT
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab, wait_until
 from tests.lab.metadata import ROLE
 from tests.lab.story import assert_closed, conversation

@@ -22,8 +22,8 @@ from tests.image.boot.machine import Firmware, Machine, Model
 from tests.image.boot.network import Network
 from tests.image.boot.report import REPORT
 from tests.lab import enclosure
-from tests.lab.appliance import Event
 from tests.lab.conftest import OBSTACLE, pytest_configure  # noqa: F401 -- enters the enclosure
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab
 from tests.lab.namespaces import Namespace
 from tests.lab.workload import Workload

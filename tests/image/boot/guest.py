@@ -12,7 +12,8 @@ from typing import Any
 from tests.image.boot import credentials
 from tests.image.boot.channel import Channel, ChannelError
 from tests.image.boot.machine import Machine
-from tests.lab.appliance import Appliance, ApplianceError, Config, Event, render_toml
+from tests.lab.appliance import Appliance, ApplianceError, Config, render_toml
+from tests.lab.event_log import Event
 from tests.lab.lab import Lab
 from tests.lab.metadata import Host
 from tests.lab.workload import Result
