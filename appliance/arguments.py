@@ -1,9 +1,26 @@
 """The arguments of the verbs that have many, or have them in common. What becomes of them is the verb's business."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.policy.exposure import Exposure
+
+
+class Verb(argparse.ArgumentParser):
+    """Parser of one verb's arguments; what it does not know is its own error, and its own usage is shown for that.
+
+    argparse leaves them to the parser of the verbs, whose usage knows none of the options.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # typeshed's takes any object for a namespace, which nobody has here
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return what was given, and nothing else: there must not be more."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
 
 
 def add_sources(verb: argparse.ArgumentParser) -> "argparse._ArgumentGroup":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from appliance import __version__
-from appliance.arguments import add_exposure, add_replay, add_selftest, add_sources
+from appliance.arguments import Verb, add_exposure, add_replay, add_selftest, add_sources
 from appliance.errors import BaselineError, DiscriminatError, PolicyError, SettingsError, TrialError
 from appliance.manual import CHECK_EPILOG, EXPLAIN_EPILOG, REPLAY_EPILOG, SELFTEST_EPILOG, SUGGEST_EPILOG
 from appliance.order import Order, add_arguments
@@ -59,7 +59,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
         epilog="discriminat VERB --help says more. Exit codes: 0 fine, 1 refused or failed, 2 usage, 3 not judged.",
     )
     parser.add_argument("--version", action="version", version=f"discriminat {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Verb)
     _add_run(verbs)
     _add_prepare(verbs)
     _add_prove(verbs)
@@ -76,7 +76,7 @@ def _parser(given: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_run(verbs: "argparse._SubParsersAction[Verb]") -> None:
     run = verbs.add_parser(
         "run",
         help="filter this machine's forwarded traffic, as the appliance does",
@@ -90,7 +90,7 @@ def _add_run(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     run.set_defaults(run=_run)
 
 
-def _add_prepare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_prepare(verbs: "argparse._SubParsersAction[Verb]") -> None:
     prepare = verbs.add_parser(
         "prepare",
         help="set the kernel's network settings, where `run` may not",
@@ -102,7 +102,7 @@ def _add_prepare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     prepare.set_defaults(run=_prepare)
 
 
-def _add_prove(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_prove(verbs: "argparse._SubParsersAction[Verb]") -> None:
     prove = verbs.add_parser(
         "prove",
         help="prove that this machine filters: one flow that must pass, one that must not",
@@ -116,7 +116,7 @@ def _add_prove(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     prove.set_defaults(run=_prove)
 
 
-def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_check(verbs: "argparse._SubParsersAction[Verb]") -> None:
     check = verbs.add_parser(
         "check",
         help="find the mistakes in the annotations of Security Groups",
@@ -130,7 +130,7 @@ def _add_check(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     check.set_defaults(run=_check)
 
 
-def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_explain(verbs: "argparse._SubParsersAction[Verb]") -> None:
     explain = verbs.add_parser(
         "explain",
         help="say whether a connection would be allowed, by which rule, and why",
@@ -152,7 +152,7 @@ def _add_explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     explain.set_defaults(run=_explain)
 
 
-def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_selftest(verbs: "argparse._SubParsersAction[Verb]") -> None:
     selftest = verbs.add_parser(
         "selftest",
         help="from a workload: try the harmless attacks of the catalogue, and print what was stopped",
@@ -165,7 +165,7 @@ def _add_selftest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     selftest.set_defaults(run=_selftest)
 
 
-def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_replay(verbs: "argparse._SubParsersAction[Verb]") -> None:
     replay = verbs.add_parser(
         "replay",
         help="say what captured packets hold, and what would become of their flows",
@@ -177,7 +177,7 @@ def _add_replay(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     replay.set_defaults(run=_replay, refuse=replay.error)
 
 
-def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_suggest(verbs: "argparse._SubParsersAction[Verb]") -> None:
     suggest = verbs.add_parser(
         "suggest",
         help="build the allowlist from what see-thru alone let pass",
@@ -189,7 +189,7 @@ def _add_suggest(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     suggest.set_defaults(run=_suggest)
 
 
-def _add_version(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_version(verbs: "argparse._SubParsersAction[Verb]") -> None:
     version = verbs.add_parser(
         "version",
         help="say what runs here: version, engine, Python, kernel, image",

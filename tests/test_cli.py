@@ -219,6 +219,20 @@ def test_usage(discriminat: Discriminat, arguments: list[str], told: str) -> Non
     assert told in ran.err
 
 
+# what a verb cannot do without
+NEEDED = {"explain": ASKED, "replay": ("capture.pcap",), "selftest": ("api.example.com",)}
+
+
+@pytest.mark.parametrize("verb", ["run", "prepare", "prove", "check", "explain", "replay", "selftest", "suggest"])
+def test_the_usage_that_is_shown_is_the_verbs_own(discriminat: Discriminat, verb: str) -> None:
+    """Also for an option that it does not have: the usage of all verbs would name no option at all."""
+    ran = discriminat(verb, *NEEDED.get(verb, ()), "--no-such-option")
+
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(f"usage: discriminat {verb} ")
+    assert ran.err.endswith(f"discriminat {verb}: error: unrecognized arguments: --no-such-option\n")
+
+
 # ---- check ----
 
 
