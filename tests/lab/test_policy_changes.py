@@ -110,10 +110,10 @@ def test_secondary_addresses_and_prefixes_are_clients(lab: Lab) -> None:
 
 def test_what_is_told_to_be_in_force_is(lab: Lab, appliance: Appliance) -> None:
     """The event comes after the kernel's sets and every worker: whoever waits for it does not come too early."""
-    client = lab.workload("told", groups=[lab.security_group("told", tls("told.edit.test", port=8443))])
     stopped = appliance.workers()[-1]
-    os.kill(stopped, signal.SIGSTOP)
+    os.kill(stopped, signal.SIGSTOP)  # before there is a client: it may be known in a moment
     try:
+        client = lab.workload("told", groups=[lab.security_group("told", tls("told.edit.test", port=8443))])
         assert wait_until(lambda: f"{client.address} . 8443" in appliance.kernel_set("annotated"))
         polls = len(lab.emulator.switchboard.calls("DescribeSecurityGroups"))
         assert wait_until(lambda: len(lab.emulator.switchboard.calls("DescribeSecurityGroups")) >= polls + 2)
