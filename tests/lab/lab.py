@@ -388,8 +388,8 @@ def _make_emulator() -> "Emulator":
     return Emulator()
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 5.0) -> bool:
-    """Return whether a condition came true within so many seconds."""
+def wait_until(condition: Callable[[], object], timeout: float = 20.0) -> bool:
+    """Return whether a condition came true within so many seconds: far more than it takes on a machine that is busy."""
     end = time.monotonic() + timeout
     pause = threading.Event()
     while not condition():

@@ -164,9 +164,9 @@ def test_a_client_that_has_just_started_is_looked_up(lab: Lab, appliance: Applia
 def test_an_address_that_aws_does_not_know_is_refused(lab: Lab, appliance: Appliance) -> None:
     """AWS is asked once, then the refusal is logged; the next attempts do not wait."""
     server = lab.internet.tls("stranger.new.test")
-    client = lab.workload("stranger", groups=[lab.security_group("stranger", tls(server.name))])
     state = lab.emulator.switchboard
     with lab.trouble("ec2", "deny"):
+        client = lab.workload("stranger", groups=[lab.security_group("stranger", tls(server.name))])
         with pytest.raises(ConnectionRefusedError):
             client.connect(server.address, 443, timeout=8)
         refused(lab, server, "client_unknown", src=client.address)

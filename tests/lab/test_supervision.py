@@ -277,7 +277,7 @@ def test_user_data_are_settings(lab: Lab, firewall: Appliance) -> None:
         def ready() -> list[dict[str, object]]:
             return [line for line in firewall.metrics() if line["Deployment"] == "egress" and line["Ready"] == 1]
 
-        assert wait_until(lambda: bool(ready()), timeout=5)
+        assert wait_until(lambda: bool(ready()))
         assert ready()[-1]["Zone"] == f"{lab.region}a"
         assert {name for each in ready()[-1]["_aws"]["CloudWatchMetrics"] for name in each["Dimensions"][0]} == {
             "Deployment",
