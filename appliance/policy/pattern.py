@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance.errors import InvalidName
-from appliance.policy.fqdn import Fqdn, quote
+from appliance.policy.fqdn import Fqdn, is_name, quote
 
 ANY = "*"  # one character or more
 ONE = "?"  # exactly one character
@@ -52,6 +52,11 @@ class Pattern:
         """Tell whether it holds a `*`."""
         return any(ANY in label for label in self.labels)
 
+    @property
+    def is_broad(self) -> bool:
+        """Tell whether one of its labels may be nearly anything: it holds a `*`, or several `?`."""
+        return any(ANY in label or label.count(ONE) > 1 for label in self.labels)
+
     def matches(self, name: Fqdn) -> bool:
         """Tell whether a name is one of those that it stands for."""
         return len(self.labels) == len(name.labels) and all(map(label_matches, self.labels, name.labels))
@@ -77,6 +82,11 @@ def in_order(names: Iterable[Fqdn], patterns: Iterable[Pattern]) -> tuple[Entry,
 def is_pattern(text: str) -> bool:
     """Tell whether a text has a wildcard."""
     return ANY in text or ONE in text
+
+
+def is_meant_as_pattern(text: str) -> bool:
+    """Tell whether somebody wrote a pattern; a `+` between whole names is the wrong separator of a list."""
+    return is_pattern(text) or (ONE_IN_AWS in text and not all(map(is_name, text.split(ONE_IN_AWS))))
 
 
 def label_matches(glob: str, label: str) -> bool:
