@@ -25,7 +25,7 @@ from datetime import date
 from appliance.errors import InvalidName, InvalidReference, PolicyError
 from appliance.policy.day import DAY_HINT, parse_day
 from appliance.policy.fqdn import Fqdn, is_name, quote
-from appliance.policy.pattern import Pattern, is_meant_as_pattern
+from appliance.policy.pattern import ONE_IN_AWS, Pattern, is_meant_as_pattern
 from appliance.policy.reference import Reference, is_meant_as_reference
 
 KEYWORD = "discriminat"
@@ -216,7 +216,9 @@ def _parse_entries(body: _Word, following: Sequence[_Word], protocol: Protocol, 
 def _report_name(item: _Word, error: InvalidName, report: _Report) -> None:
     if f"{KEYWORD}:" in item.text.lower():
         report("there is an annotation inside the list", "put a space between two annotations", item.span)
-    elif any(separator in item.text for separator in ";+&"):
+    elif any(separator in item.text for separator in ";&") or (
+        ONE_IN_AWS in item.text and not is_meant_as_pattern(item.text)
+    ):
         report(error.message, "separate names with a comma", item.span)
     else:
         report(error.message, error.hint, _place(item))

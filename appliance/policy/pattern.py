@@ -85,8 +85,11 @@ def is_pattern(text: str) -> bool:
 
 
 def is_meant_as_pattern(text: str) -> bool:
-    """Tell whether somebody wrote a pattern; a `+` between whole names is the wrong separator of a list."""
-    return is_pattern(text) or (ONE_IN_AWS in text and not all(map(is_name, text.split(ONE_IN_AWS))))
+    """Tell whether somebody wrote a pattern; a `+` between whole names or patterns is the wrong separator of a list."""
+    parts = text.split(ONE_IN_AWS)
+    if len(parts) > 1 and all(is_name(part) or (is_pattern(part) and "." in part.strip(".")) for part in parts):
+        return False
+    return is_pattern(text) or len(parts) > 1
 
 
 def label_matches(glob: str, label: str) -> bool:
