@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.address import parse_ipv4
 from appliance.lint import lint
@@ -19,6 +21,7 @@ from appliance.policy.pattern import Pattern
 from appliance.policy.pattern_index import COMPARED_MAX
 from appliance.policy.policy import EMPTY_POLICY, Policy, compile_policy, diff_policy
 from appliance.policy.reference import Reference, Store
+from tests.property.test_pattern_laws import NAMES, PATTERNS
 from tests.work import Work, work_of
 
 CLIENT, SERVER = parse_ipv4("10.0.1.10"), parse_ipv4("203.0.113.1")
@@ -104,6 +107,17 @@ def test_the_worst_patterns_cost_a_bounded_number_of_steps(how: str, where: str)
     assert len(policy.patterns) > 10
     assert 0 < work.calls <= COMPARED_MAX
     assert work.lines <= LINES * (COMPARED_MAX + 1)
+
+
+@given(st.lists(PATTERNS, max_size=30), NAMES)
+def test_an_index_knows_its_worst_case(patterns: list[Pattern], name: Fqdn) -> None:
+    """No name is compared with more labels than it says, whatever the patterns; what is done for each is bounded."""
+    index = PatternIndex(dict.fromkeys(patterns))
+
+    work = work_of(lambda: index.matches(name) and index.find(name), (pattern, pattern_index), "Glob.matches")
+
+    assert work.calls <= 2 * index.compared
+    assert work.lines <= 80 * (index.compared + 1)  # a label has six characters here
 
 
 def test_the_excess_is_told_with_its_rule_and_takes_nothing_from_others() -> None:

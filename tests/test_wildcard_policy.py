@@ -10,7 +10,6 @@ from appliance.edge.suffix_list import read_suffixes
 from appliance.explanation import Explanation, explain
 from appliance.lint import lint
 from appliance.policy.exposure import Exposure, Guard
-from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.pattern import Pattern
 from appliance.policy.policy import EMPTY_POLICY, Change, compile_policy, diff_policy

@@ -33,7 +33,7 @@ def take_out_excess(
         excess = find_excess({each for _, patterns in of_port for each in patterns})
         for rule, patterns in of_port:
             if count := len(patterns & excess):
-                patterns -= excess
+                patterns.difference_update(excess)
                 text, span = written[rule]
                 what = "a pattern does not count" if count == 1 else f"{count} patterns do not count"
                 yield rule, Fault(f"{what}: {_WHY}", _HINT, text, span)

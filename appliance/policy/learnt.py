@@ -1,8 +1,8 @@
 """Learnt names: those that patterns brought, and that were looked up because a client used them (D13).
 
 They are bounded, as clients choose them: the one that was used least recently goes first. Only a name that a client of
-ours asked for is one, though answers go to every worker. What could not be looked up is believed for a while, so that a client
-that insists costs no question each time. Everything here is pure.
+this worker asked for is one, though answers go to every worker. What could not be looked up is believed for a while, so
+that a client that insists costs no question each time. Everything here is pure.
 """
 
 from collections import OrderedDict

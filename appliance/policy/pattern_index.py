@@ -173,7 +173,7 @@ class PatternIndex(Generic[T]):
 
 
 def find_excess(patterns: Iterable[Pattern]) -> set[Pattern]:
-    """Return which patterns, the last by the alphabet, would have a name compared with more than COMPARED_MAX labels."""
+    """Return the patterns by which a name would be compared with more than COMPARED_MAX labels: the last, as sorted."""
     roots: dict[int, _Node] = {}
     excess = set()
     for pattern in sorted(patterns):
