@@ -18,7 +18,7 @@ from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.name_list import OCTETS_MAX, NameList, parse_list
 from appliance.policy.pattern import Pattern
-from appliance.policy.pattern_index import COMPARED_MAX
+from appliance.policy.pattern_index import COMPARED_MAX, PatternIndex, find_excess
 from appliance.policy.policy import EMPTY_POLICY, Policy, compile_policy, diff_policy
 from appliance.policy.reference import Reference, Store
 from tests.property.test_pattern_laws import NAMES, PATTERNS
@@ -166,5 +166,5 @@ def test_many_patterns_that_differ_in_their_ends_are_no_excess() -> None:
     )
     patterns = {Pattern.parse(shape.format(number)) for number in range(2000) for shape in shapes}
 
-    assert pattern_index.find_excess(patterns) == set()
-    assert pattern_index.PatternIndex(dict.fromkeys(patterns)).compared < 32
+    assert find_excess(patterns) == set()
+    assert PatternIndex(dict.fromkeys(patterns)).compared < 32
