@@ -300,7 +300,7 @@ class Supervisor:
             reply(NewAnswers((answer,)))
 
     def _on_answer(self, answer: Answer) -> None:
-        if answer.name in self._policy.names:  # of a pattern's, each worker keeps what its clients use
+        if answer.name in self._policy.names:  # of a pattern's, each worker keeps what its own clients asked for
             self._book.learn(answer, time.monotonic())
         self._crew.broadcast(NewAnswers((answer,)))
 

@@ -9,7 +9,7 @@ from appliance.address import Ipv4
 from appliance.errors import Malformed
 from appliance.flow import Flow
 from appliance.limits import Limits
-from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.addresses import LEARNT_ADDRESSES_MAX, AddressBook, Answer
 from appliance.policy.allowance import Allowance
 from appliance.policy.crls import BY_PORT, CRL_PORT, Endpoints, decide_fetch, endpoints_of
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
@@ -39,11 +39,11 @@ class Judge:
         """Take in an answer about a name that may be reached; tell whether it brought an address that was not held."""
         policy = self._standing.policy
         if policy.digest and answer.name not in policy.names and not self._is_endpoint(answer.name):
-            if not policy.patterns.matches(answer.name):
-                return False  # it went while DNS was asked
-            news = self._book.learn(answer, now)
-            usable = bool(self._book.known(answer.name, now))
-            self._book.forget(self._learnt.add(answer, now, is_usable=usable))
+            if answer.name not in self._learnt:
+                self._learnt.overhear(answer.name)  # another worker asked for it, or it went while DNS was asked
+                return False
+            news = self._book.learn(answer, now, most=LEARNT_ADDRESSES_MAX)
+            self._learnt.answered(answer, now, is_usable=bool(self._book.known(answer.name, now)))
             return news
         return self._book.learn(answer, now)
 
@@ -51,7 +51,7 @@ class Judge:
         """Forget the names that a policy, which is about to be in force, allows nobody."""
         former = self._standing.policy
         self._book.forget(former.names - policy.names)
-        self._book.forget(self._learnt.keep(policy, is_same=policy.patterns == former.patterns))
+        self._book.forget(self._learnt.keep(policy))
 
     def known(self, name: Fqdn, now: float) -> int:
         """Return how many addresses of a name are known."""
@@ -65,7 +65,8 @@ class Judge:
             return True, decision  # it hangs on no pattern
         if self._learnt.is_hopeless(flow.hello.fqdn, now):
             return False, decision
-        if self._allowance.take(flow.key[0], now):
+        if self._learnt.was_overheard(flow.hello.fqdn) or self._allowance.take(flow.key[0], now):
+            self._book.forget(self._learnt.want(flow.hello.fqdn, decision.entry))
             return True, decision
         return False, decision._replace(reason=Reason.LOOK_UPS_LIMITED, detail=f"by {decision.entry}")
 
@@ -116,7 +117,7 @@ class Judge:
             return no(Reason.NAME_NOT_LISTED, name=hello.name, detail="it is not a name that could be listed")
         decision = decide_name(rules, hello.fqdn, server, self._book, now)
         if decision.reason is Reason.PATTERN_LISTED:
-            self._learnt.use(hello.fqdn)
+            self._learnt.use(hello.fqdn, decision.entry)
         return decision
 
     def _decide_fetch(self, endpoints: Endpoints, flow: Flow, rules: PortRules | Decision, now: float) -> Decision:

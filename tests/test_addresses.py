@@ -129,6 +129,59 @@ def test_a_name_has_a_bounded_number_of_addresses() -> None:
     assert list(book.names_at(ONE)) == []
 
 
+def test_a_hungry_name_starves_itself() -> None:
+    """Where there is no more room, whoever holds the most gives up its oldest addresses; the others lose none."""
+    book = AddressBook(grace=GRACE, most=100)
+    modest = [Fqdn.parse(f"n{number}.example.com") for number in range(10)]
+    for number, name in enumerate(modest):
+        book.learn(answer(ONE, TWO, Ipv4(ONE + 256 + number), name=name), 0.0)
+    for at in range(50):
+        fresh = [Ipv4((53 << 24) + 70 * at + number) for number in range(70)]
+        book.learn(answer(*fresh), float(at))
+
+        held = [book.known(name, float(at)) for name in modest]
+        assert [len(each) for each in held] == [3] * 10
+        assert sum(map(len, held)) + len(book.known(NAME, float(at))) <= 100
+        assert set(book.known(NAME, float(at))) <= set(fresh) or at == 0
+        assert set(book.names_at(ONE)) == set(modest)
+    assert list(book.names_at(Ipv4(53 << 24))) == []
+    book.forget([NAME])
+    assert book._count == 30
+
+
+def test_equally_hungry_names_share() -> None:
+    """And what is given up is refused until it is looked up again."""
+    book = AddressBook(grace=GRACE, most=100)
+    names = [Fqdn.parse(f"n{number}.example.com") for number in range(5)]
+    for at, name in enumerate(names):
+        book.learn(answer(*(Ipv4((53 << 24) + 50 * at + number) for number in range(50)), name=name), float(at))
+
+    kept = [len(book.known(name, 5.0)) for name in names]
+    assert sum(kept) <= 100
+    assert min(kept) > 100 // 5 // 2
+    assert not book.holds(names[0], Ipv4(53 << 24), 5.0)
+    book.learn(answer(Ipv4(53 << 24), name=names[0]), 5.0)
+    assert book.holds(names[0], Ipv4(53 << 24), 5.0)
+
+
+def test_room_is_made_seldom() -> None:
+    """It looks at all names, and may not do so at every answer, however long the book has been full."""
+    rooms: list[int] = []
+
+    class Watched(AddressBook):
+        def _make_room(self) -> None:
+            rooms.append(self._count)
+            super()._make_room()
+
+    book = Watched(grace=GRACE, most=8000)
+    for at in range(8000):
+        book.learn(answer(Ipv4((53 << 24) + at), name=Fqdn.parse(f"n{at % 100}.example.com")), 0.0)
+    assert not rooms
+    for at in range(8000):
+        book.learn(answer(Ipv4((54 << 24) + at), name=Fqdn.parse(f"n{at % 100}.example.com")), 0.0)
+    assert 1 <= len(rooms) <= 8 + 1  # an eighth is free after each
+
+
 def test_an_address_knows_its_names() -> None:
     """The way back from an address leads to every name that has it, and to none that lost it."""
     book = book_of(answer(ONE), answer(ONE, TWO, name=OTHER))

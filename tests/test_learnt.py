@@ -3,6 +3,7 @@
 from appliance.address import Ipv4
 from appliance.command import LookUpClient, Resolve, SetVerdict, Verdict
 from appliance.limits import Limits
+from appliance.policy.addresses import LEARNT_ADDRESSES_MAX
 from appliance.policy.allowance import Allowance
 from appliance.policy.entry import entry_number
 from appliance.policy.exposure import Exposure
@@ -59,6 +60,13 @@ def test_a_name_that_a_pattern_matches_is_looked_up_while_the_hello_waits() -> N
     (verdict,) = [each for each in play.server(REPLY, received=len(octets)) if isinstance(each, SetVerdict)]
     assert (verdict.verdict, verdict.entry) == (Verdict.ALLOW, entry_number("tls", PATTERN, 443))
     assert ask(play, name(1))[0] == BY_PATTERN  # it is known by now
+
+
+def learn(play: Play, *numbers: int) -> None:
+    """Let a flow ask for each name, and have it answered."""
+    for number in numbers:
+        ask(play, name(number))
+        play.answers(answer(name(number), SERVER))
 
 
 def test_what_a_pattern_does_not_match_is_not_looked_up() -> None:
@@ -130,12 +138,9 @@ def test_private_addresses_of_a_name_are_not_believed() -> None:
 def test_learnt_names_are_bounded() -> None:
     """The one that was used least recently goes, and is looked up anew."""
     play = Play(policy=WILD, answers=(), limits=Limits(learnt_names=2))
-    for number in (1, 2):
-        ask(play, name(number))
-        play.answers(answer(name(number), SERVER))
+    learn(play, 1, 2)
     assert ask(play, name(1))[0] == BY_PATTERN
-    ask(play, name(3))
-    play.answers(answer(name(3), SERVER))
+    learn(play, 3)
     assert len(play.engine._judge._learnt) == 2
     assert ask(play, name(1))[0] == BY_PATTERN
     assert ask(play, name(2)) == [Resolve(name(2))]
@@ -151,9 +156,44 @@ def test_answers_that_nobody_may_use_are_not_kept() -> None:
     assert play.engine._judge.known(name(1), play.now) == 0
 
 
+def test_what_no_client_of_ours_asked_for_is_not_kept() -> None:
+    """Answers go to every worker: what another one's clients learn takes no room here, and is not rationed twice."""
+    play = Play(policy=WILD, answers=(), limits=FEW)
+    for number in (1, 2, 3, 4):
+        assert play.answers(answer(name(number), SERVER)) == []
+        assert play.engine._judge.known(name(number), play.now) == 0
+    assert len(play.engine._judge._learnt) == 0
+    for number in (4, 3, 5, 6, 7):  # two were heard, which is as many as are remembered; three may be asked for
+        assert ask(play, name(number)) == [Resolve(name(number))]
+    assert ask(play, name(1))[0] == refused("client", "look_ups_limited")
+    assert play.answers(answer(name(7), SERVER))[0] == BY_PATTERN
+
+
+def test_a_learnt_name_has_fewer_addresses_than_a_listed_one() -> None:
+    """There may be many of them, and whose they are, nobody wrote down."""
+    many = answer(name(1), *(Ipv4(SERVER + number) for number in range(2 * LEARNT_ADDRESSES_MAX)))
+    for policy, expected in ((WILD, LEARNT_ADDRESSES_MAX), (make_policy(names=str(name(1))), len(many.addresses))):
+        play = Play(policy=policy, answers=())
+        ask(play, name(1))
+        play.answers(many)
+        assert play.engine._judge.known(name(1), play.now) == expected
+
+
+def test_a_name_whose_pattern_went_is_looked_up_by_another() -> None:
+    """It is not compared with all the others meanwhile; the pattern that it was last used by is what counts."""
+    play = Play(policy=make_policy(names="*.example.com,n*.example.com"), answers=())
+    learn(play, 1)
+    play.engine.on_policy(make_policy(names="n*.example.com"), play.now)
+    assert ask(play, name(1))[0] == BY_PATTERN
+    play.engine.on_policy(make_policy(names="*.example.com"), play.now)
+    assert ask(play, name(1)) == [Resolve(name(1))]
+    assert play.answers(answer(name(1), SERVER))[0] == BY_PATTERN
+
+
 def test_names_are_forgotten_with_their_pattern() -> None:
     """One that is listed by now stays known."""
-    play = Play(policy=WILD, answers=(answer(name(1), SERVER), answer(name(2), SERVER)))
+    play = Play(policy=WILD, answers=())
+    learn(play, 1, 2)
     play.engine.on_policy(make_policy((CLIENT, STRANGER), names=PATTERN), play.now)
     assert len(play.engine._judge._learnt) == 2
     play.engine.on_policy(make_policy(names=f"{name(2)}"), play.now)
@@ -179,8 +219,11 @@ def test_the_syn_gate_is_open_where_a_pattern_is_listed() -> None:
 def test_parts_of_a_hello_go_to_learnt_addresses_only() -> None:
     """A client that dribbles is let on where the address is known to be a matching name's."""
     dribble = hello(name(1))
-    for answers, passes in (((answer(name(1), SERVER),), True), ((), False)):
-        play = Play(policy=WILD, answers=answers)
+    for passes in (True, False):
+        play = Play(policy=WILD, answers=())
+        if passes:
+            learn(play, 1)
+        play.client_port += 1
         told = [each for at in range(20) for each in play.client(dribble[at : at + 1], at)]
         assert any(isinstance(each, SetVerdict) and each.verdict is Verdict.PASS for each in told) == passes
         assert not any(isinstance(each, Log) for each in told)
@@ -201,6 +244,7 @@ def test_an_answer_that_is_repeated_takes_one_place() -> None:
     """And the last one counts."""
     learnt = LearntNames(2)
     for error in ("nxdomain", ""):
-        assert list(learnt.add(answer(name(1), error=error), 0.0, is_usable=not error)) == []
+        assert list(learnt.want(name(1), PATTERN)) == []
+        learnt.answered(answer(name(1), error=error), 0.0, is_usable=not error)
         assert learnt.is_hopeless(name(1), 5.0) == bool(error)
     assert len(learnt) == 1

@@ -146,8 +146,10 @@ def test_check_looks_into_lists(groups: Path, tmp_path: Path) -> None:
         ("pattern_wide", f"@secret/apps=acme line 1 reaches {anybody}"),
         (
             "resolver_listed",
-            "dns.google (@ssm/apps/Acme/allow line 2), dns.quad9.net by *.quad9.net (@ssm/apps/Acme/allow line 3),"
-            " @secret/apps=acme line 2 and 1 more answers anybody's questions over TLS",
+            (
+                "dns.google (@ssm/apps/Acme/allow line 2), dns.quad9.net by *.quad9.net (@ssm/apps/Acme/allow line 3),"
+                " @secret/apps=acme line 2 and 1 more answers anybody's questions over TLS"
+            ),
         ),
     ]
 

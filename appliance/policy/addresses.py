@@ -4,6 +4,10 @@ Answers accumulate. A CDN that shows eight of its hundred addresses at a time wo
 most of the time (evasions D1, D3), so an address is held for its TTL and a grace period after the last answer
 that had it. A failed look-up takes nothing away (D14). Private addresses are not
 held (D8), unless their network is opened.
+
+Who runs a name's zone chooses its answers, so that there is a bound for each name and one for all of them. Where room
+is short, the names that hold the most give up addresses: a name with few keeps them. What is given up is refused until
+a look-up brings it again; flows that are open already are not judged by addresses.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,6 +20,8 @@ GRACE = 3600.0  # seconds an address is believed beyond its TTL
 TTL_FLOOR = 5.0  # seconds
 TTL_CEILING = 86400.0  # seconds
 ADDRESSES_MAX = 4096  # addresses of one name (ours)
+LEARNT_ADDRESSES_MAX = 512  # addresses of one name that a pattern brought (ours)
+BOOK_MAX = 500_000  # addresses of all names (ours): about 110 MB of each process
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +41,12 @@ class Answer:
 class AddressBook:
     """The addresses of every name that was looked up and not forgotten, each with its expiry."""
 
-    __slots__ = ("_expiries", "_grace", "_holders", "_opened", "_troubles", "_usual_grace")
+    __slots__ = ("_count", "_expiries", "_grace", "_holders", "_most", "_opened", "_troubles", "_usual_grace")
 
-    def __init__(self, grace: float = GRACE) -> None:
+    def __init__(self, grace: float = GRACE, *, most: int = BOOK_MAX) -> None:
         self._grace = self._usual_grace = grace
+        self._most = most  # addresses of all names
+        self._count = 0
         self._opened: tuple[Network, ...] = ()  # private networks whose addresses are held like public ones
         # Expiry by address by name. The addresses of one answer share one float, and a name without trouble
         # has no second entry anywhere: at 100,000 names each object counts.
@@ -66,10 +74,10 @@ class AddressBook:
             for name, held in self._expiries.items():
                 self._drop(name, [address for address in held if is_closed(address, opened)])
 
-    def learn(self, answer: Answer, now: float) -> bool:
+    def learn(self, answer: Answer, now: float, *, most: int = ADDRESSES_MAX) -> bool:
         """Take in an answer; tell whether it brought an address that was not held.
 
-        Past ADDRESSES_MAX addresses of one name, those nearest to their expiry go first.
+        Past `most` addresses of the name, and where it has to give some up, those nearest to their expiry go first.
         """
         public = [address for address in answer.addresses if not is_closed(address, self._opened)]
         if not public:
@@ -85,8 +93,9 @@ class AddressBook:
                 self._hold(answer.name, address)
                 news = True
             held[address] = max(expiry, held.get(address, expiry))
-        if len(held) > ADDRESSES_MAX:
-            self._drop(answer.name, sorted(held, key=held.__getitem__)[: len(held) - ADDRESSES_MAX])
+        self._cut(answer.name, most)
+        if self._count > self._most:
+            self._make_room()
         return news
 
     def holds(self, name: Fqdn, address: Ipv4, now: float) -> bool:
@@ -123,7 +132,25 @@ class AddressBook:
             self._expiries.pop(name, None)
             self._troubles.pop(name, None)
 
+    def _make_room(self) -> None:
+        """Cut the names that hold the most down to one size, so that a part is free: the next time is far away then."""
+        room = self._most - self._most // 8
+        sizes = sorted(map(len, self._expiries.values()))
+        for at, size in enumerate(sizes):
+            share = max(1, room // (len(sizes) - at))
+            if size > share:  # and so are all that come behind
+                break
+            room -= size
+        for name in [name for name, held in self._expiries.items() if len(held) > share]:
+            self._cut(name, share)
+
+    def _cut(self, name: Fqdn, most: int) -> None:
+        held = self._expiries[name]
+        if len(held) > most:
+            self._drop(name, sorted(held, key=held.__getitem__)[: len(held) - most])
+
     def _hold(self, name: Fqdn, address: Ipv4) -> None:
+        self._count += 1
         holders = self._holders.setdefault(address, name)
         if isinstance(holders, set):
             holders.add(name)
@@ -132,6 +159,7 @@ class AddressBook:
 
     def _drop(self, name: Fqdn, addresses: Iterable[Ipv4]) -> None:
         for address in addresses:
+            self._count -= 1
             del self._expiries[name][address]
             holders = self._holders[address]
             if isinstance(holders, set) and len(holders) > 1:

@@ -20,7 +20,8 @@ DETAIL_MAX = 200  # characters
 _SHOWN = 3  # names, groups or addresses listed in a detail; the others are counted
 _NAME_SHOWN = 50  # characters
 
-_LEARNT_LOOKED_AT = 64  # names of one address that are compared with patterns
+_LEARNT_LOOKED_AT = 64  # names of one address that are compared with patterns, at most
+_LEARNT_COMPARED = 512  # labels of patterns that these names are compared with, in all
 
 _ICMP, _TCP, _UDP = 1, 6, 17  # IANA protocol numbers
 _PROTOCOL_NAMES = {_ICMP: "ICMP", _TCP: "TCP", _UDP: "UDP"}
@@ -159,7 +160,9 @@ def may_reach(rules: PortRules, destination: Ipv4, book: AddressBook, now: float
 def _learnt(rules: PortRules, destination: Ipv4, book: AddressBook, now: float) -> Iterator[tuple[Rule, ...]]:
     """Yield the rules whose patterns match a name that has this address; of many names, some are looked at."""
     if rules.patterns:
-        for name in islice(book.names_at(destination), _LEARNT_LOOKED_AT):
+        of_one = sum(index.compared for index in rules.patterns)
+        number = max(1, min(_LEARNT_LOOKED_AT, _LEARNT_COMPARED // of_one))
+        for name in islice(book.names_at(destination), number):
             if book.holds(name, destination, now):
                 yield from (listing for _, listing in matching(rules, name))
 

@@ -17,6 +17,7 @@ from appliance.policy.fqdn import Fqdn, is_name, quote
 ANY = "*"  # one character or more
 ONE = "?"  # exactly one character
 ONE_IN_AWS = "+"  # the same, where AWS decides on the characters
+_WILDCARDS = ANY + ONE
 
 _PLAIN = str.maketrans({ANY: "x", ONE: "x"})
 
@@ -92,24 +93,35 @@ def is_meant_as_pattern(text: str) -> bool:
     return is_pattern(text) or len(parts) > 1
 
 
+class Glob:
+    """A label with wildcards, ready to be compared, in one step for each character of a label, whatever it holds.
+
+    Each character of the glob has a bit in a number, from the second lowest on: it is set where what was read of the
+    label so far may end there. The method is called Shift-And.
+    """
+
+    __slots__ = ("_accepting", "_end", "_staying", "_wild")
+
+    def __init__(self, text: str) -> None:
+        self._wild = self._staying = 0  # the wildcards, and those that may take one character more
+        for at, character in enumerate(text, start=1):
+            self._wild |= (character in _WILDCARDS) << at
+            self._staying |= (character == ANY) << at
+        self._accepting: dict[str, int] = {}  # a character of a label
+        for at, character in enumerate(text, start=1):
+            self._accepting[character] = self._accepting.get(character, self._wild) | 1 << at
+        self._end = 1 << len(text)
+
+    def matches(self, label: str) -> bool:
+        """Tell whether it stands for a label."""
+        reached = 1
+        for character in label:
+            reached = reached << 1 & self._accepting.get(character, self._wild) | reached & self._staying
+            if not reached:
+                return False
+        return bool(reached & self._end)
+
+
 def label_matches(glob: str, label: str) -> bool:
-    """Tell whether a label of a pattern matches a label; the work is bounded by the product of their lengths."""
-    if glob == ANY:
-        return bool(label)
-    at = place = 0  # of the glob and of the label
-    star, taken = -1, 0  # the `*` that was met last, and where what it stands for ends
-    last = glob.rfind(ANY)
-    while place < len(label):
-        if at < len(glob) and glob[at] == ANY:
-            star, taken = at, place + 1  # one character at least
-            if at == last:  # all but what the rest of the glob has to itself
-                taken = max(taken, len(label) - (len(glob) - last - 1))
-            at, place = at + 1, taken
-        elif at < len(glob) and (glob[at] == ONE or glob[at] == label[place]):
-            at, place = at + 1, place + 1
-        elif 0 <= star < last:  # it takes one character more; an earlier one need not, whatever it took is as good
-            taken += 1
-            at, place = star + 1, taken
-        else:
-            return False
-    return at == len(glob)
+    """Tell whether a label of a pattern matches a label. Who compares often keeps the `Glob`."""
+    return Glob(glob).matches(label)

@@ -1,10 +1,13 @@
 """The index of patterns: which of them match a name, at a cost that does not grow with their number.
 
 A tree for each number of labels, read from the right, as names are. A label without a wildcard is one look-up. One with
-a wildcard has a *shape*: the lengths of what stands in front of its first wildcard, behind its last, and of the longest
-piece between. The pieces of a name's label that have these lengths are looked up for each shape there is, so that only
-those are compared in full that agree in all three. A label has no more than 63 characters, which bounds the shapes and
-the pieces. Everything here is pure.
+a wildcard has a *shape*: the lengths of what stands in front of its first wildcard, and behind its last. The ends of a
+name's label that have these lengths are looked up for each shape there is, so that only those labels are compared in
+full that agree in both.
+
+Patterns may be written so that they agree, or that one name leads to many. Each node knows with how many labels a name
+is compared by way of it, at most; `find_excess` tells which patterns bring that number beyond `COMPARED_MAX`.
+Everything here is pure.
 """
 
 import re
@@ -12,64 +15,114 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.pattern import Entry, Pattern, is_pattern, label_matches
+from appliance.policy.pattern import Entry, Glob, Pattern, is_pattern
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+COMPARED_MAX = 128  # labels of one group's patterns for a port that a name is compared with
+
 _WILDCARDS = re.compile(r"[*?]+")
 
-_Shape = tuple[int, int, int]  # characters: in front of the first wildcard, behind the last, of the longest between
-_Pieces = tuple[str, str, str]  # the same as text
+
+class _Alike:
+    """The labels that have the same ends. `compared`: a name with a label that has these ends, by way of them."""
+
+    __slots__ = ("compared", "globs")
+
+    def __init__(self) -> None:
+        self.globs: list[tuple[Glob, _Node]] = []
+        self.compared = 0
+
+
+class _Shape:
+    """The labels whose ends have the same lengths, by their ends. `compared`: the most of those, as a label has one."""
+
+    __slots__ = ("compared", "ends")
+
+    def __init__(self) -> None:
+        self.ends: dict[tuple[str, str], _Alike] = {}
+        self.compared = 0
 
 
 class _Node:
-    """What the labels read so far lead to. `pattern`: the one that ends here."""
+    """What the labels read so far lead to. `pattern`: the one that ends here.
 
-    __slots__ = ("globs", "literal", "pattern", "shapes")
+    With how many labels a name is compared from here on, at most: `compared_same` after the same label without a
+    wildcard, and `compared_wild` after labels with one.
+    """
+
+    __slots__ = ("compared_same", "compared_wild", "globs", "literal", "pattern", "shapes")
 
     def __init__(self) -> None:
         self.literal: dict[str, _Node] = {}
         self.globs: dict[str, _Node] = {}
-        self.shapes: dict[_Shape, dict[_Pieces, list[str]]] = {}
+        self.shapes: dict[tuple[int, int], _Shape] = {}
+        self.compared_same = self.compared_wild = 0
         self.pattern: Pattern | None = None
 
-    def grow(self, label: str) -> "_Node":
-        """Return the node that a label of a pattern leads to."""
-        children = self.globs if is_pattern(label) else self.literal
-        child = children.get(label)
-        if child is None:
-            children[label] = child = _Node()
-            if children is self.globs:
-                pieces = _pieces(label)
-                shape = len(pieces[0]), len(pieces[1]), len(pieces[2])
-                self.shapes.setdefault(shape, {}).setdefault(pieces, []).append(label)
-        return child
+    @property
+    def compared(self) -> int:
+        """With how many labels a name is compared from here on, at most."""
+        return self.compared_same + self.compared_wild
+
+    def grow(self, pattern: Pattern, count: int, *, in_earnest: bool = True) -> int:
+        """Take in the first `count` labels of a pattern, or pretend to; return what `compared` becomes."""
+        if not count:
+            if in_earnest:
+                self.pattern = pattern
+            return 0
+        label = pattern.labels[count - 1]
+        if is_pattern(label):
+            return self._grow_wild(pattern, count, label, in_earnest=in_earnest)
+        child = self.literal.get(label) or _Node()
+        same = max(self.compared_same, 1 + child.grow(pattern, count - 1, in_earnest=in_earnest))
+        if in_earnest:
+            self.literal[label], self.compared_same = child, same
+        return same + self.compared_wild
+
+    def _grow_wild(self, pattern: Pattern, count: int, label: str, *, in_earnest: bool) -> int:
+        front, *_, back = _WILDCARDS.split(label)
+        size = len(front), len(back)
+        shape = self.shapes.get(size) or _Shape()
+        alike = shape.ends.get((front, back)) or _Alike()
+        known = self.globs.get(label)
+        child = known or _Node()
+        before = 0 if known is None else 1 + known.compared
+        of_alike = alike.compared - before + 1 + child.grow(pattern, count - 1, in_earnest=in_earnest)
+        of_shape = max(shape.compared, of_alike)
+        wild = self.compared_wild - shape.compared + of_shape
+        if in_earnest:
+            if known is None:
+                self.globs[label] = child
+                alike.globs.append((Glob(label), child))
+            self.shapes[size], shape.ends[front, back] = shape, alike
+            alike.compared, shape.compared, self.compared_wild = of_alike, of_shape, wild
+        return self.compared_same + wild
 
     def follow(self, label: str) -> "Iterator[_Node]":
         """Yield the nodes that a label of a name leads to."""
         child = self.literal.get(label)
         if child is not None:
             yield child
-        for (front, back, between), known in self.shapes.items():
-            rest = len(label) - front - back
-            if rest < 1:
+        for (front, back), shape in self.shapes.items():
+            end = len(label) - back
+            if end <= front:  # a wildcard stands for one character at least
                 continue
-            head, tail = label[:front], label[front + rest :]
-            if between:
-                middle = label[front : front + rest]
-                found = {middle[start : start + between] for start in range(1, rest - between)}
-            else:
-                found = {""}
-            for piece in found:
-                for glob in known.get((head, tail, piece), ()):
-                    if label_matches(glob, label):
-                        yield self.globs[glob]
+            alike = shape.ends.get((label[:front], label[end:]))
+            if alike is not None:
+                for glob, node in alike.globs:
+                    if glob.matches(label):
+                        yield node
 
-
-def _pieces(glob: str) -> _Pieces:
-    front, *between, back = _WILDCARDS.split(glob)
-    return front, back, max(between, key=len, default="")
+    def reach(self, labels: tuple[str, ...], count: int) -> Iterator[Pattern]:
+        """Yield the patterns whose first `count` labels match those of a name."""
+        if not count:
+            if self.pattern is not None:
+                yield self.pattern
+            return
+        for node in self.follow(labels[count - 1]):
+            yield from node.reach(labels, count - 1)
 
 
 class PatternIndex(Generic[T]):
@@ -81,10 +134,8 @@ class PatternIndex(Generic[T]):
         self._entries = entries
         self._roots: dict[int, _Node] = {}  # by number of labels
         for pattern in entries:
-            node = self._roots.setdefault(len(pattern.labels), _Node())
-            for label in reversed(pattern.labels):
-                node = node.grow(label)
-            node.pattern = pattern
+            count = len(pattern.labels)
+            self._roots.setdefault(count, _Node()).grow(pattern, count)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -100,31 +151,45 @@ class PatternIndex(Generic[T]):
         """All of them."""
         return self._entries.keys()
 
+    @property
+    def compared(self) -> int:
+        """With how many labels a name is compared, at most."""
+        return max((root.compared for root in self._roots.values()), default=0)
+
     def find(self, name: Fqdn) -> list[tuple[Pattern, T]]:
         """Return the patterns that match a name: those that say more of it first, then by the alphabet."""
-        found = [pattern for pattern in self._matching(name) if pattern is not None]
+        found = list(self._matching(name))
         if len(found) > 1:
             found.sort(key=_literal_first)
         return [(pattern, self._entries[pattern]) for pattern in found]
 
     def matches(self, name: Fqdn) -> bool:
         """Tell whether any of the patterns matches a name."""
-        return bool(self._matching(name))
+        return any(True for _ in self._matching(name))
 
-    def _matching(self, name: Fqdn) -> list[Pattern | None]:
+    def _matching(self, name: Fqdn) -> Iterator[Pattern]:
         root = self._roots.get(len(name.labels))
-        nodes = [] if root is None else [root]
-        for label in reversed(name.labels):
-            nodes = [child for node in nodes for child in node.follow(label)]
-            if not nodes:
-                break
-        return [node.pattern for node in nodes]
+        return iter(()) if root is None else root.reach(name.labels, len(name.labels))
+
+
+def find_excess(patterns: Iterable[Pattern]) -> set[Pattern]:
+    """Return the patterns by which a name would be compared with more than COMPARED_MAX labels: the last, as sorted."""
+    roots: dict[int, _Node] = {}
+    excess = set()
+    for pattern in sorted(patterns):
+        count = len(pattern.labels)
+        root = roots.setdefault(count, _Node())
+        if root.grow(pattern, count, in_earnest=False) > COMPARED_MAX:
+            excess.add(pattern)
+        else:
+            root.grow(pattern, count)
+    return excess
 
 
 def index_groups(
     listed: Iterable[tuple[str, int, R, Iterable[Entry]]],
-) -> tuple[dict[str, dict[int, PatternIndex[tuple[R, ...]]]], PatternIndex[None]]:
-    """Return the indexes of patterns by group and port, with the rules that list each; and the index of all.
+) -> tuple[dict[str, dict[int, PatternIndex[tuple[R, ...]]]], frozenset[Pattern]]:
+    """Return the indexes of patterns by group and port, with the rules that list each; and all the patterns.
 
     `listed`: group, port, rule, and what the rule lists.
     """
@@ -134,9 +199,9 @@ def index_groups(
             if isinstance(each, Pattern):
                 of_port = globs.setdefault(gid, {}).setdefault(port, {})
                 of_port[each] = (*of_port.get(each, ()), rule)
-    every = dict.fromkeys(each for of_group in globs.values() for of_port in of_group.values() for each in of_port)
+    every = frozenset(each for of_group in globs.values() for of_port in of_group.values() for each in of_port)
     indexes = {gid: {port: PatternIndex(of) for port, of in ports.items()} for gid, ports in globs.items()}
-    return indexes, PatternIndex(every)
+    return indexes, every
 
 
 def _literal_first(pattern: Pattern) -> tuple[int, tuple[str, ...]]:

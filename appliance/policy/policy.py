@@ -20,8 +20,9 @@ from datetime import date
 from typing import NamedTuple
 
 from appliance.address import Ipv4
-from appliance.policy.annotation import Fault, Protocol, SeeThru, parse_description
+from appliance.policy.annotation import Fault, Protocol, SeeThru, Span, parse_description
 from appliance.policy.destination import Destination, PrefixLists, destination_of
+from appliance.policy.excess import take_out_excess
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Groups, Inventory, groups_by_address
@@ -29,6 +30,7 @@ from appliance.policy.name_list import gain
 from appliance.policy.pattern import Entry, Pattern, in_order, is_pattern
 from appliance.policy.pattern_index import PatternIndex, index_groups
 from appliance.policy.shape import object_to
+from appliance.policy.table import merge
 
 Entries = tuple[Entry, ...]  # names, then patterns, each sorted
 Table = Mapping[Fqdn, tuple["Rule", ...]]
@@ -127,7 +129,7 @@ class Policy:
     see_thru: Mapping[str, SeeThruGrant]
     names: frozenset[Fqdn]
     rejections: tuple[Rejection, ...]
-    patterns: PatternIndex[None] = PatternIndex({})  # noqa: RUF009 -- nothing changes it
+    patterns: frozenset[Pattern] = frozenset()
 
     def __reduce__(self) -> "tuple[Callable[[str, _Facts], Policy], tuple[str, _Facts]]":
         groups = {address: client.groups for address, client in self.clients.items()}
@@ -140,6 +142,7 @@ EMPTY_POLICY = Policy("", {}, {}, {}, frozenset(), ())
 def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # noqa: B008 -- it is immutable
     """Return the policy that the annotations of an inventory express. `guard`: judges their patterns."""
     listed: dict[Rule, tuple[set[Fqdn], set[Pattern]]] = {}
+    written: dict[Rule, tuple[str, Span]] = {}
     see_thru: dict[str, SeeThruGrant] = {}
     rejections: set[Rejection] = set()
     lists, names_elsewhere = inventory.lists, inventory.names_elsewhere
@@ -161,9 +164,14 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
                         names, patterns = listed.setdefault(rule, (set(), set()))
                         names.update(found.names)
                         patterns.update(found.patterns)
+                        place = egress.description, annotation.span
+                        written[rule] = max(place, written.get(rule, place))
             rejections.update(Rejection(group.id, egress.reference, fault) for fault in faults)
+    patterned = ((rule.gid, rule.port, rule, patterns) for rule, (_, patterns) in listed.items() if patterns)
+    for rule, fault in take_out_excess(patterned, written):
+        rejections.add(Rejection(rule.gid, rule.reference, fault))
     content = (
-        {rule: in_order(*listed[rule]) for rule in sorted(listed, key=_rule_order)},
+        {rule: in_order(*listed[rule]) for rule in sorted(listed, key=_rule_order) if any(listed[rule])},
         dict(sorted(see_thru.items())),
         groups_by_address(inventory.interfaces),
         tuple(sorted(rejections, key=_rejection_order)),
@@ -316,23 +324,10 @@ def _index(listings: Iterable[Listing], patterns: Sequence[Mapping[int, Patterns
         tables.setdefault(rule.port, {Protocol.TLS: [], Protocol.SSH: []})[rule.protocol].append(table)
     return {
         port: PortRules(
-            _merge(of[Protocol.TLS]), _merge(of[Protocol.SSH]), tuple(each[port] for each in patterns if port in each)
+            merge(of[Protocol.TLS]), merge(of[Protocol.SSH]), tuple(each[port] for each in patterns if port in each)
         )
         for port, of in tables.items()
     }
-
-
-def _merge(tables: Sequence[Table]) -> Table:
-    """Return one table with the rules of all, in their order."""
-    merged: dict[Fqdn, tuple[Rule, ...]] = {}
-    for table in tables:
-        merged.update(table)  # reuses the hashes that the table keeps: the names of a large VPC are merged often
-    if len(merged) < sum(map(len, tables)):  # a name is listed twice: it needs both rules
-        merged.clear()
-        for table in tables:
-            for name, rules in table.items():
-                merged[name] = merged.get(name, ()) + rules
-    return merged
 
 
 # The canonical form

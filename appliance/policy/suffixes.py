@@ -8,7 +8,7 @@ reads the list.
 import re
 from collections.abc import Iterator
 
-from appliance.policy.pattern import Pattern, is_pattern, label_matches
+from appliance.policy.pattern import Glob, Pattern, is_pattern
 
 _VERSION = re.compile(r"//\s*VERSION:\s*(\S+)")
 _ALL = "*"  # a whole label of a rule: any
@@ -68,8 +68,9 @@ class Suffixes:
             child = node.children.get(label)
             if child is not None:
                 yield from self._suffixes(child, from_right, (*so_far, label))
+        glob = Glob(label)
         for known, child in node.children.items() if is_pattern(label) else ():
-            if known != _ALL and label_matches(label, known):
+            if known != _ALL and glob.matches(known):
                 yield from self._suffixes(child, from_right, (*so_far, known))
         child = node.children.get(_ALL)
         if child is not None:

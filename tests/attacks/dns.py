@@ -135,6 +135,9 @@ ROWS = (
             f"{_LEARNT}new_names_are_rationed",
             f"{_LEARNT}what_could_not_be_looked_up_is_believed_for_a_while",
             f"{_LEARNT}learnt_names_are_bounded",
+            f"{_LEARNT}what_no_client_of_ours_asked_for_is_not_kept",
+            f"{_LEARNT}a_learnt_name_has_fewer_addresses_than_a_listed_one",
+            f"{_BOOK}a_hungry_name_starves_itself",
         ),
         story=(
             f"{_DNS}names_that_are_not_listed_cause_no_query",

@@ -3,12 +3,14 @@
 import itertools
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.policy import pattern_index
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.pattern import Pattern, is_pattern, label_matches
-from appliance.policy.pattern_index import PatternIndex
+from appliance.policy.pattern_index import PatternIndex, find_excess
 from appliance.policy.suffixes import Suffixes
 
 LABELS = st.text("ab", min_size=1, max_size=6)
@@ -47,6 +49,20 @@ def test_the_index_finds_what_matches(patterns: list[Pattern], name: Fqdn) -> No
     assert len(found) == len(naive)
     assert index.matches(name) == bool(naive)
     assert all(patterns[number] == pattern for pattern, number in found)
+
+
+@given(st.lists(PATTERNS, max_size=30))
+def test_excess_is_what_goes_beyond_the_bound_and_no_more(patterns: list[Pattern]) -> None:
+    """Whatever order they are written in, what is left keeps the bound, and has no room for any that went."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pattern_index, "COMPARED_MAX", 5)
+        excess = find_excess(patterns)
+        kept = set(patterns) - excess
+
+        assert excess == find_excess(reversed(patterns))
+        assert PatternIndex(dict.fromkeys(kept)).compared <= 5
+        assert find_excess(kept) == set()
+        assert all(PatternIndex(dict.fromkeys([*kept, each])).compared > 5 for each in excess)
 
 
 # All names of up to three labels of a small world. Each label of it has one letter or two, but `*` has no end: what

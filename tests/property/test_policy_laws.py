@@ -365,6 +365,27 @@ def allows(  # noqa: PLR0917 -- all that a flow is
 
 
 @given(
+    st.integers(4, 30),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.lists(st.integers(1, 40), min_size=1, max_size=20)), max_size=20),
+)
+def test_a_book_is_bounded_and_a_modest_name_loses_nothing(most: int, lessons: list[tuple[str, list[int]]]) -> None:
+    """Whatever is learnt, it holds so many addresses at most, and no name that has less than its share gives any up."""
+    book = AddressBook(grace=100.0, most=most)
+    told: dict[Fqdn, set[Ipv4]] = {}
+    for label, numbers in lessons:
+        name = Fqdn((label, "example", "com"))
+        addresses = [Ipv4((53 << 24) + number) for number in numbers]
+        told.setdefault(name, set()).update(addresses)
+        book.learn(Answer(name, tuple(addresses), 60.0), 0.0)
+
+        held = {each: set(book.known(each, 0.0)) for each in told}
+        assert sum(map(len, held.values())) <= most
+        for each, addresses_of in told.items():
+            assert held[each] == addresses_of or len(addresses_of) > (most - most // 8) // 4
+            assert held[each] == {address for address in addresses_of if each in book.names_at(address)}
+
+
+@given(
     st.lists(st.tuples(FEW_NAMES, FEW_ADDRESSES, st.floats(0, 100), st.floats(0, 50)), max_size=20), st.floats(0, 2000)
 )
 def test_a_book_holds_what_an_answer_brought_lately(
