@@ -124,6 +124,7 @@ def test_packets_queued_before_the_kernel_knew_go_on_but_open_nothing() -> None:
     assert play.server(bytes(100), len(REPLY)) == verdict("pass", 3)
     assert play.client(bytes(10), len(HELLO)) == verdict("pass", 4)
     assert play.client(HELLO[50:] + bytes(3), 50) == verdict("pass", 5)
+    assert play.client(bytes(10), len(HELLO) + 10) == verdict("pass", 6)
     play.client(OTHER_HELLO)
     assert play.wait(3) == []
     assert play.is_empty
