@@ -118,7 +118,7 @@ def explain(
         missing = [gid for gid in worn if gid not in known]
         notes += (f"the client wears {gid}, which is not among the Security Groups given" for gid in missing)
         if not listing or decision.reason is Reason.DESTINATION_NOT_IN_RULE:
-            notes += near_misses(policy, names, client, question)
+            notes += near_misses(policy, names, client, question, preferred.preferences.wildcard_exposure)
         reach = reach_of(
             (rule for gid in worn if gid in known for rule in known[gid].rules), question.port, inventory.lists
         )

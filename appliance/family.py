@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.pattern import ANY, ONE, ONE_IN_AWS, Pattern, label_matches
+from appliance.policy.pattern import ANY, ONE, ONE_IN_AWS, Pattern
 from appliance.policy.pattern_index import PatternIndex
-from appliance.policy.resolvers import PUBLIC_RESOLVERS
+from appliance.policy.resolvers import reached_by
 from appliance.suspicion import SELDOM
 
 FEWEST: Final = 4  # names, unless another number is asked for
@@ -173,11 +173,8 @@ def _object_to(pattern: Pattern, guard: Guard) -> str:
     for asked, wanted in ((Guard(Exposure.PROHIBIT_PUBLIC_SUFFIX, guard.suffixes), widest), (guard, pattern)):
         if objection := asked.object_to(wanted):
             return objection.message.replace(ONE, ONE_IN_AWS)
-    for resolver in sorted(PUBLIC_RESOLVERS):
-        tail = pattern.labels[-len(resolver.labels) :]
-        if len(tail) == len(resolver.labels) and all(map(label_matches, tail, resolver.labels)):
-            return f"it reaches {resolver}, a resolver that answers anybody"
-    return ""
+    resolver = reached_by(pattern)
+    return f"it reaches {resolver}, a resolver that answers anybody" if resolver else ""
 
 
 def _behind(pattern: Pattern) -> tuple[str, ...]:

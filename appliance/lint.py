@@ -11,18 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
-from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, parse_description
+from appliance.policy.annotation import Allow, Description, Fault, Protocol, SeeThru, Span, parse_description
 from appliance.policy.destination import Destination, PrefixLists, destination_of
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
-from appliance.policy.name_list import is_unknown
-from appliance.policy.pattern import Pattern
+from appliance.policy.name_list import NameLists, is_unknown
+from appliance.policy.pattern import ONE, ONE_IN_AWS, Entry, Pattern
 from appliance.policy.pattern_index import PatternIndex
 from appliance.policy.policy import compile_policy
 from appliance.policy.reach import reach_of
-from appliance.policy.resolvers import is_public_resolver
+from appliance.policy.resolvers import is_public_resolver, reached_by
 from appliance.policy.shape import object_to, unknown_list
 from appliance.report import Check, Finding, Report
 
@@ -44,6 +45,15 @@ class _Listing:
     allow: Allow
     port: int
     destination: Destination | None
+
+
+class _Listed(NamedTuple):
+    """A name or a pattern, where in the description it comes from, and as what it is told."""
+
+    entry: Entry
+    span: Span
+    shown: str
+    is_secret: bool = False
 
 
 def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Guard = Guard()) -> Report:  # noqa: B008
@@ -80,8 +90,8 @@ def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Gua
         found += _narrow(group, listings, lists)
         found += _repeated(listings)
         found += _matched(listings, guard)
-        found += _wide(listings, guard)
-        found += _resolvers(listings)
+        found += _wide(listings, inventory.names_elsewhere, guard)
+        found += _resolvers(listings, inventory.names_elsewhere, guard)
         found += _repeated_see_thru(described, today)
         if with_interfaces and group.id not in worn:
             hint = "attach it to the interfaces it was written for; so far it does nothing"
@@ -129,6 +139,8 @@ def _refused_by_aws(egress: EgressRule, description: Description) -> Iterator[_F
             continue  # it has been told already
         message = f"AWS refuses {match[0]!r} in a description"
         hint = "it takes letters and digits of ASCII, spaces, and ._-:/()#,@[]+=&;{}!$*"
+        if set(match[0]) == {ONE}:
+            hint = f"write {ONE_IN_AWS} for each {ONE}: in a pattern it stands for the same"
         yield Check.AWS_CHARACTER, egress.reference, Fault(message, hint, text, match.span())
 
 
@@ -206,25 +218,51 @@ def _matched(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
             yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, "remove the repetition")
 
 
-def _wide(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
+def _entries(listing: _Listing, lists: NameLists) -> Iterator[_Listed]:
+    """Yield what an annotation for TLS lists, then what its lists hold; of a secret the lines alone are told."""
+    if listing.allow.protocol is not Protocol.TLS:
+        return
+    yield from (_Listed(name, listing.allow.span, str(name)) for name in listing.allow.names)
+    yield from (_Listed(pattern, span, str(pattern)) for pattern, span in listing.allow.patterns)
+    for reference, span in listing.allow.references:
+        content = lists[reference].content if reference in lists else None
+        if content is not None:
+            held: tuple[tuple[Entry, int], ...] = (*content.names.items(), *content.patterns.items())
+            for entry, line in held:
+                place = f"{reference} line {line}"
+                shown = place if content.is_secret else f"{entry} ({place})"
+                yield _Listed(entry, span, shown, content.is_secret)
+
+
+def _wide(listings: Iterable[_Listing], lists: NameLists, guard: Guard) -> Iterator[_Found]:
     """Yield the patterns that count, and yet match what anybody may register."""
     for listing in listings:
-        for pattern, span in listing.allow.patterns:
-            suffix = "" if guard.object_to(pattern) else guard.suffixes.reach_of(pattern)
-            if suffix:
-                message = f"{pattern} reaches {suffix}, a public suffix: anybody may get a name that it matches"
-                fault = Fault(message, "put its wildcards further left", listing.egress.description, span)
-                yield Check.PATTERN_WIDE, listing.egress.reference, fault
+        for entry, span, shown, is_secret in _entries(listing, lists):
+            if isinstance(entry, Pattern) and guard.object_to(entry) is None:
+                suffix = guard.suffixes.reach_of(entry)
+                if suffix:
+                    what = "a public suffix" if is_secret else f"{suffix}, a public suffix"
+                    message = f"{shown} reaches {what}: anybody may get a name that it matches"
+                    fault = Fault(message, "put its wildcards further left", listing.egress.description, span)
+                    yield Check.PATTERN_WIDE, listing.egress.reference, fault
 
 
-def _resolvers(listings: Iterable[_Listing]) -> Iterator[_Found]:
-    """Yield the rules that list a public resolver for TLS."""
+def _resolvers(listings: Iterable[_Listing], lists: NameLists, guard: Guard) -> Iterator[_Found]:
+    """Yield the rules that list a public resolver for TLS, or a pattern that matches one."""
     for listing in listings:
-        resolvers = [name for name in listing.allow.names if is_public_resolver(name)]
-        if resolvers and listing.allow.protocol is Protocol.TLS:
+        resolvers = [text for each in _entries(listing, lists) if (text := _resolver_of(each, guard))]
+        if resolvers:
             message = f"{_some(resolvers)} answers anybody's questions over TLS"
             hint = "data can leave in questions to it, past the VPC's resolver: remove it unless that is meant"
             yield Check.RESOLVER_LISTED, listing.egress.reference, _on(listing, message, hint)
+
+
+def _resolver_of(listed: _Listed, guard: Guard) -> str:
+    """Return the public resolver that an entry is or matches, as it may be told; empty if there is none."""
+    if isinstance(listed.entry, Pattern):
+        resolver = reached_by(listed.entry) if guard.object_to(listed.entry) is None else None
+        return "" if resolver is None else listed.shown if listed.is_secret else f"{resolver} by {listed.shown}"
+    return listed.shown if is_public_resolver(listed.entry) else ""
 
 
 def _lies_in(inner: Destination | None, outer: Destination | None) -> bool:

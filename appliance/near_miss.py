@@ -8,9 +8,11 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
+from appliance.policy.exposure import Exposure
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.pattern import ANY, Entry, Pattern
 from appliance.policy.policy import Client, Policy, Rejection, Rule
+from appliance.policy.preferences import DEFAULTS
 from appliance.question import Asked, Question
 
 _SHOWN = 5  # sentences of one kind
@@ -18,10 +20,12 @@ _SPELLINGS_MAX = 5000  # names compared letter by letter
 _ALIKE = 0.85  # share of two names that is the same: one slip in a short name, two in a longer one
 
 
-def near_misses(policy: Policy, groups: Mapping[str, str], client: Client, question: Question) -> list[str]:
+def near_misses(
+    policy: Policy, groups: Mapping[str, str], client: Client, question: Question, exposure: Exposure
+) -> list[str]:
     """Return what may have been meant to allow a client's connection, the nearest first.
 
-    `groups`: names of Security Groups, by id.
+    `groups`: names of Security Groups, by id. `exposure`: what patterns were judged by.
     """
     name = question.name
     rules = [rule for rule, entries in policy.rules.items() if any(_lists(entry, name) for entry in entries)]
@@ -32,7 +36,7 @@ def near_misses(policy: Policy, groups: Mapping[str, str], client: Client, quest
         if differences
     ][:_SHOWN]
     worn = [gone for gone in policy.rejections if gone.gid in client.groups]
-    sentences += _rejected(worn, groups, name)
+    sentences += _rejected(worn, groups, name, exposure)
     if not rules:
         sentences += _deeper(client, question)
         sentences += _spellings(client, question)
@@ -72,17 +76,28 @@ def _differences(rule: Rule, client: Client, question: Question) -> tuple[str, .
     return tuple(differences)
 
 
-def _rejected(worn: Iterable[Rejection], groups: Mapping[str, str], name: Fqdn) -> Iterator[str]:
+def _rejected(worn: Iterable[Rejection], groups: Mapping[str, str], name: Fqdn, exposure: Exposure) -> Iterator[str]:
     rejections = list(worn)
-    telling = [gone for gone in rejections if str(name) in gone.fault.text.lower()]
+    telling = [gone for gone in rejections if _concerns(gone, name)]
     for gone in telling[:_SHOWN]:
         hint = f" ({gone.fault.hint})" if gone.fault.hint else ""
         place = f"{gone.reference} of {show_group(gone.gid, groups)}"
         yield f"in the description of {place}, {gone.fault.message}{hint}"
     others = len(rejections) - len(telling[:_SHOWN])
     if others:
-        what = "1 more part" if others == 1 else f"{others} more parts"
-        yield f"{what} of the annotations in the client's groups grant nothing: see `discriminat check`"
+        more = " more" if telling else ""
+        what = f"1{more} part" if others == 1 else f"{others}{more} parts"
+        grant = "grants" if others == 1 else "grant"
+        option = "" if exposure is DEFAULTS.wildcard_exposure else f" --wildcard-exposure {exposure}"
+        yield f"{what} of the annotations in the client's groups {grant} nothing: see `discriminat check{option}`"
+
+
+def _concerns(gone: Rejection, name: Fqdn) -> bool:
+    """Tell whether what grants nothing was meant for a name: it holds it, or is a pattern that matches it."""
+    start, end = gone.fault.span
+    return str(name) in gone.fault.text[start:end].lower() or (
+        bool(gone.pattern) and Pattern.parse(gone.pattern).matches(name)
+    )
 
 
 def _spellings(client: Client, question: Question) -> Iterator[str]:

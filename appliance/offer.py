@@ -93,7 +93,8 @@ def heading(group: GroupSuggestion) -> str:
     if group.is_known:
         return f"{group.group} ({group.name})" if group.name else group.group
     if not group.worn:
-        return f"client {group.group} (its Security Group is not known: give --network-interfaces)"
+        what = "its Security Group is not known: give --network-interfaces that hold it, unless it is gone"
+        return f"client {group.group} ({what})"
     return f"client {group.group} (it wears {', '.join(group.worn)}: choose one with --group)"
 
 
@@ -105,9 +106,8 @@ def notes(suggestion: Suggestion) -> list[str]:
     if suggestion.left_out:
         told.append(f"{_count(suggestion.left_out, 'flow')} to ever more different names are not told apart")
     if suggestion.unplaced:
-        told.append(
-            f"{_count(suggestion.unplaced, 'flow')} of clients whose groups are not known: give --network-interfaces"
-        )
+        what = "give --network-interfaces that hold them, unless they are gone"
+        told.append(f"{_count(suggestion.unplaced, 'flow')} of clients whose groups are not known: {what}")
     for group in suggestion.groups:
         ports = sorted({rule.port for rule in group.rules if not rule.destination})
         told += (

@@ -63,7 +63,7 @@ class Order:
         files = [*arguments.files, arguments.network_interfaces, arguments.security_groups]
         if files.count(STANDARD_INPUT) > 1:
             raise PolicyError("standard input can be one file only", hint="name the others")
-        if arguments.html and arguments.html in {*files, STANDARD_INPUT}:
+        if arguments.html and any(_is_same(arguments.html, other) for other in (*files, STANDARD_INPUT) if other):
             raise PolicyError(f"--html: {arguments.html} is read, or is no file", hint="name a file to write a page to")
         return cls(
             files=tuple(arguments.files),
@@ -107,3 +107,11 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     sources.add_argument("--region", default="", help="AWS region ($AWS_REGION, or the one this machine is in)")
     sources.add_argument("--network-interfaces", type=Path, metavar="FILE", help="saved answer of EC2")
     sources.add_argument("--security-groups", type=Path, metavar="FILE", help="likewise, for names and free masks")
+
+
+def _is_same(page: Path, other: Path) -> bool:
+    """Tell whether to write a page would overwrite the other file, however either is spelled."""
+    try:
+        return page == other or page.samefile(other)
+    except OSError:  # one of them is not there, or only the terminal's
+        return False

@@ -277,7 +277,10 @@ def _read_list(given: str) -> PrefixList:
 
 def _read_name_list(given: str) -> NameList:
     """Return the list of names that is given as `@ssm/...=FILE`: plain text, or an answer of AWS that holds it."""
-    spelled, _, name = given.rpartition("=")
+    # A secret's name may hold the sign, and no other.
+    spelled, _, name = given.rpartition("=") if given.startswith("@secret/") else given.partition("=")
+    if not (spelled and name):
+        raise InputError(f"--list {given!r} is not @REF=FILE", hint="as in --list '@ssm/apps/acme/allow=list.txt'")
     try:
         reference = Reference.parse(spelled)
     except PolicyError as fault:
@@ -288,7 +291,7 @@ def _read_name_list(given: str) -> NameList:
     try:
         if isinstance(document, dict) and isinstance(document.get("Parameter"), dict):
             text = name_lists.read_parameter(document["Parameter"])
-        elif isinstance(document, dict) and "SecretString" in document and "ARN" in document:
+        elif isinstance(document, dict) and "ARN" in document and {"SecretString", "SecretBinary"} & document.keys():
             text, is_secret = name_lists.read_secret(document), True
         return NameList(reference, parse_list(text, is_secret=is_secret))
     except InvalidList as fault:  # the appliance has the list as it was before, or nothing

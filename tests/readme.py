@@ -56,7 +56,7 @@ def _values(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     if "items" in schema:
-        return "a list of CIDR blocks"
+        return "a list of hosts" if "maxItems" in schema else "a list of CIDR blocks"
     if schema.get("format") == "date":
         return '`"YYYY-MM-DD"`, `null`'
     return f"{schema['minimum']} to {schema['maximum']}, `null`"

@@ -124,10 +124,17 @@ def test_packets_queued_before_the_kernel_knew_go_on_but_open_nothing() -> None:
     assert play.server(bytes(100), len(REPLY)) == verdict("pass", 3)
     assert play.client(bytes(10), len(HELLO)) == verdict("pass", 4)
     assert play.client(HELLO[50:] + bytes(3), 50) == verdict("pass", 5)
-    assert play.client(bytes(10), len(HELLO) + 10) == verdict("pass", 6)
     play.client(OTHER_HELLO)
     assert play.wait(3) == []
     assert play.is_empty
+
+
+def test_what_follows_early_data_goes_on_as_well() -> None:
+    """It lies behind the hello, and so does what came with that."""
+    play = Play()
+    play.client(HELLO + EARLY_DATA)
+    play.server(REPLY)
+    assert play.client(bytes(10), len(HELLO + EARLY_DATA)) == verdict("pass", 3)
 
 
 def test_a_new_connection_on_the_same_ports_is_inspected() -> None:

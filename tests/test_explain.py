@@ -186,7 +186,19 @@ NOTES = [
         "others that were rejected",
         vpc(web=[tcp("discriminat:tls:web.example.org,x,y")]),
         {},
-        ["2 more parts of the annotations in the client's groups grant nothing: see `discriminat check`"],
+        ["2 parts of the annotations in the client's groups grant nothing: see `discriminat check`"],
+    ),
+    (
+        "a pattern that was rejected, among others",
+        vpc(web=[tcp("discriminat:tls:web.example.org,*.example.com,*.com")]),
+        {"name": "www.com"},
+        [
+            (
+                "in the description of tcp/443 0.0.0.0/0 of sg-web (web), *.com cannot be judged: there is no Public"
+                " Suffix List here (install Debian's package publicsuffix, or Python's publicsuffixlist)"
+            ),
+            "1 more part of the annotations in the client's groups grants nothing: see `discriminat check`",
+        ],
     ),
     (
         "a destination that the same name has in another group",

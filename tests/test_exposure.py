@@ -51,12 +51,12 @@ def test_what_a_pattern_reaches(pattern: str, suffix: str) -> None:
 
 
 # exposure, and whether these pass
-PATTERNS = ["a?.example.com", "?.github.io", "*.example.com", "*.github.io", "*.a?.github.io"]
+PATTERNS = ["a??.example.com", "?.github.io", "*.example.com", "*.github.io", "*.a?.github.io", "????????.github.io"]
 EXPOSURES = [
-    (Exposure.NONE, False, False, False, False, False),
-    (Exposure.PROHIBIT_ASTERISK, True, True, False, False, False),
-    (Exposure.PROHIBIT_PUBLIC_SUFFIX, True, True, True, False, False),
-    (Exposure.NUCLEAR, True, True, True, True, True),
+    (Exposure.NONE, False, False, False, False, False, False),
+    (Exposure.PROHIBIT_ASTERISK, True, True, False, False, False, False),
+    (Exposure.PROHIBIT_PUBLIC_SUFFIX, True, True, True, False, False, False),
+    (Exposure.NUCLEAR, True, True, True, True, True, True),
 ]
 
 
@@ -78,6 +78,17 @@ def test_a_refusal_names_the_suffix() -> None:
         "*.github.io reaches github.io, a public suffix by the Public Suffix List",
         "list each name that is needed, or put wildcards further left: anybody may get a name below github.io",
     )
+
+
+def test_several_question_marks_are_judged_as_an_asterisk() -> None:
+    """Or else a few rules would have every name that somebody may rent below a suffix, length by length."""
+    guard = Guard(suffixes=read_suffixes())
+    for text in ("++.com", "++++++++.github.io", "a++.github.io", "www.+a+.com", "++.++"):
+        objection = guard.object_to(Pattern.parse(text))
+        assert objection is not None, text
+        assert "a public suffix" in objection.message
+    for text in ("web-++.example.com", "++.++.example.com", "exam+le.com", "a+.b+.com", "++.www.ck"):
+        assert guard.object_to(Pattern.parse(text)) is None, text
 
 
 def test_without_the_list_no_asterisk_passes() -> None:

@@ -159,6 +159,7 @@ CONTENTS = [
     ("# all of it\na.com # why, oh why\n#b.com,c.com\n", ["a.com"], []),
     ("A.com.\na.COM", ["a.com"], []),
     ("*.a.com, web-?.b.com\nweb-+.c.com? # no", [], ["*.a.com", "web-?.b.com", "web-?.c.com?"]),
+    ("web-++.b.com\nweb-+.c.com,*+.d.com", [], ["web-??.b.com", "web-?.c.com", "*?.d.com"]),  # as annotations have it
     ("\ufeffa.com", ["a.com"], []),
     ("", [], []),
     ("# nothing", [], []),

@@ -110,12 +110,46 @@ def test_an_encrypted_parameter_is_no_list(groups: Path, tmp_path: Path) -> None
     assert PASSWORD not in repr(finding)
 
 
-@pytest.mark.parametrize("text", ["list.txt", "@ssm/a:1=list.txt", "ssm/a=list.txt", "=x"])
+@pytest.mark.parametrize("text", ["@list.txt=a", "@ssm/a:1=list.txt", "ssm/a=list.txt"])
 def test_a_list_wants_its_reference(groups: Path, text: str) -> None:
     """With a correction."""
     with pytest.raises(InputError, match="refers to no list") as refused:
         check(Source(groups, name_lists=(text,)))
     assert "--list '@ssm/apps/acme/allow=list.txt'" in refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "list.txt", "@ssm/a", "@ssm/a=", "=x", "@secret/a="])
+def test_a_list_wants_a_file(groups: Path, text: str) -> None:
+    """With an example."""
+    with pytest.raises(InputError, match="is not @REF=FILE") as refused:
+        check(Source(groups, name_lists=(text,)))
+    assert "--list '@ssm/apps/acme/allow=list.txt'" in refused.value.hint
+
+
+def test_a_file_may_have_an_equals_sign_and_so_may_a_secret(groups: Path, tmp_path: Path) -> None:
+    """A secret's name ends at the last one, everything else at the first."""
+    (tmp_path / "a=b").write_text("a.com")
+    (tmp_path / "c").write_text("b.com")
+    report = check(Source(groups, name_lists=(f"@ssm/apps/acme/allow={tmp_path}/a=b", f"@secret/no=such={tmp_path}/c")))
+
+    assert report.names == 1
+
+
+def test_check_looks_into_lists(groups: Path, tmp_path: Path) -> None:
+    """What it warns of in a description, it warns of there; of a secret without saying what it is."""
+    told = "exam?le.com\ndns.google\n*.quad9.net"
+    report = check(Source(groups, name_lists=given(tmp_path, ssm=told, secret=told, list="a.com")))
+
+    anybody = "a public suffix: anybody may get a name that it matches"
+    assert [(each.check, each.fault.message) for each in report.findings] == [
+        ("pattern_wide", f"exam?le.com (@ssm/apps/Acme/allow line 1) reaches com, {anybody}"),
+        ("pattern_wide", f"@secret/apps=acme line 1 reaches {anybody}"),
+        (
+            "resolver_listed",
+            "dns.google (@ssm/apps/Acme/allow line 2), dns.quad9.net by *.quad9.net (@ssm/apps/Acme/allow line 3),"
+            " @secret/apps=acme line 2 and 1 more answers anybody's questions over TLS",
+        ),
+    ]
 
 
 def test_a_file_that_is_no_text_is_refused(groups: Path, tmp_path: Path) -> None:

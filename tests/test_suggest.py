@@ -227,7 +227,9 @@ def test_flows_that_may_be_of_a_wanted_group_are_told() -> None:
     suggestion = suggested(line(gid=DEFAULT), wanted=[GROUP])
 
     assert suggestion.groups == ()
-    assert notes(suggestion) == ["1 flow of clients whose groups are not known: give --network-interfaces"]
+    assert notes(suggestion) == [
+        "1 flow of clients whose groups are not known: give --network-interfaces that hold them, unless they are gone"
+    ]
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,6 +191,20 @@ def test_mistakes_are_told(suggest: Suggest, arguments: list[str], status: int, 
     assert says in ran.err
 
 
+def test_a_page_never_takes_the_place_of_what_was_read(suggest: Suggest, tmp_path: Path) -> None:
+    """However its path is spelled."""
+    log = tmp_path / "flow.jsonl"
+    log.write_bytes(LOG)
+    (tmp_path / "link.html").symlink_to(log)
+    (tmp_path / "twin.html").hardlink_to(log)
+    for page in ("link.html", "twin.html", f"../{tmp_path.name}/flow.jsonl"):
+        ran = suggest(str(log), "--html", str(tmp_path / page))
+
+        assert (ran.status, ran.out) == (2, "")
+        assert "is read, or is no file" in ran.err
+        assert log.read_bytes() == LOG
+
+
 @pytest.mark.parametrize("stdin", [b"", b"\n\n", b"not a log\n", b"\x00\xff\xfe"])
 def test_a_file_that_is_no_flow_log_is_an_error(suggest: Suggest, stdin: bytes) -> None:
     """Rather than an empty allowlist."""

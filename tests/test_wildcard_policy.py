@@ -83,7 +83,15 @@ FOUND = [
     (
         OPEN,
         [[tcp("discriminat:tls:*.com")]],
-        [("pattern_wide", "*.com reaches com, a public suffix: anybody may get a name that it matches")],
+        [
+            ("pattern_wide", "*.com reaches com, a public suffix: anybody may get a name that it matches"),
+            ("resolver_listed", "cloudflare-dns.com by *.com answers anybody's questions over TLS"),
+        ],
+    ),
+    (
+        GUARD,
+        [[tcp("discriminat:tls:*.quad9.net")]],
+        [("resolver_listed", "dns.quad9.net by *.quad9.net answers anybody's questions over TLS")],
     ),
     (
         GUARD,

@@ -61,15 +61,16 @@ class PrefixListReader:
     def follow(self, groups: Iterable[SecurityGroup]) -> tuple[PrefixList, ...]:
         """Return the lists of all groups there are, as EC2 has them now, and forget all others."""
         wanted = _wanted(groups)
-        for list_id in self._read.keys() - wanted:
+        for list_id in self._read.copy().keys() - wanted:
             self._read.pop(list_id, None)
         return self._refresh(wanted)
 
     def of(self, groups: Iterable[SecurityGroup]) -> tuple[PrefixList, ...]:
         """Return the lists of some groups; EC2 is asked for those alone that were never read."""
         wanted = _wanted(groups)
-        known = tuple(self._read[list_id].content for list_id in sorted(wanted & self._read.keys()))
-        return known + self._refresh(wanted - self._read.keys())
+        held = self._read.copy()  # another thread may forget one just now
+        known = tuple(held[list_id].content for list_id in sorted(wanted & held.keys()))
+        return known + self._refresh(wanted - held.keys())
 
     def _refresh(self, wanted: Iterable[str]) -> tuple[PrefixList, ...]:
         ids = sorted(wanted)

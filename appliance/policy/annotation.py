@@ -24,8 +24,8 @@ from datetime import date
 
 from appliance.errors import InvalidName, InvalidReference, PolicyError
 from appliance.policy.day import DAY_HINT, parse_day
-from appliance.policy.fqdn import Fqdn, quote
-from appliance.policy.pattern import ONE_IN_AWS, Pattern, is_pattern
+from appliance.policy.fqdn import Fqdn, is_name, quote
+from appliance.policy.pattern import ONE_IN_AWS, Pattern, is_meant_as_pattern
 from appliance.policy.reference import Reference, is_meant_as_reference
 
 KEYWORD = "discriminat"
@@ -198,7 +198,7 @@ def _parse_entries(body: _Word, following: Sequence[_Word], protocol: Protocol, 
         try:
             if is_meant_as_reference(text):
                 references.setdefault(Reference.parse(text), item.span)
-            elif not _is_meant_as_pattern(text):
+            elif not is_meant_as_pattern(text):
                 names[Fqdn.parse(text)] = None
             elif protocol is Protocol.TLS:
                 patterns.setdefault(Pattern.parse(text), item.span)
@@ -213,17 +213,12 @@ def _parse_entries(body: _Word, following: Sequence[_Word], protocol: Protocol, 
     return tuple(names), tuple(patterns.items()), tuple(references.items())
 
 
-def _is_meant_as_pattern(text: str) -> bool:
-    """Tell whether a text has a wildcard; one with a `+` between whole names is a list with the wrong separator."""
-    if is_pattern(text):
-        return True
-    return ONE_IN_AWS in text and not all(map(_is_name, text.split(ONE_IN_AWS)))
-
-
 def _report_name(item: _Word, error: InvalidName, report: _Report) -> None:
     if f"{KEYWORD}:" in item.text.lower():
         report("there is an annotation inside the list", "put a space between two annotations", item.span)
-    elif any(separator in item.text for separator in ";+&"):
+    elif any(separator in item.text for separator in ";&") or (
+        ONE_IN_AWS in item.text and not is_meant_as_pattern(item.text)
+    ):
         report(error.message, "separate names with a comma", item.span)
     else:
         report(error.message, error.hint, _place(item))
@@ -244,19 +239,11 @@ def _stragglers(body: _Word, following: Sequence[_Word]) -> Iterator[_Word]:
         is_open = word.text.endswith(",")
 
 
-def _is_name(text: str) -> bool:
-    try:
-        Fqdn.parse(text)
-    except InvalidName:
-        return False
-    return True
-
-
 def _is_entry(text: str) -> bool:
     try:
         Pattern.parse(text)
     except InvalidName:
-        return text.startswith("@") or _is_name(text)
+        return text.startswith("@") or is_name(text)
     return True
 
 
@@ -296,7 +283,7 @@ def _report_kind(word: _Word, kind: _Word, body: _Word, following: Sequence[_Wor
         hint = "only TLS and SSH can be allowed by name"
     elif meant is not None:
         hint = f"write {KEYWORD}:{meant}:{body.text}"
-    elif not body.text and _is_name(kind.text.partition(",")[0]):
+    elif not body.text and is_name(kind.text.partition(",")[0]):
         hint = f"write {KEYWORD}:tls:{kind.text}"
     else:
         hint = general

@@ -1,6 +1,7 @@
 """Exposure: which patterns may be listed, so that none lets flows go where anybody can put a server.
 
-Everything here is pure.
+One `?` in a label is a letter that nobody knew, and is not judged. Eight of them stand for most of what people call
+their servers, so that several in a label are judged as a `*` is. Everything here is pure.
 """
 
 import enum
@@ -52,9 +53,9 @@ class Guard:
         if self.exposure is Exposure.NONE:
             hint = "list each name that is needed, or change the preference wildcard_exposure"
             return Objection(f"{pattern} has a wildcard, and the preferences allow none", hint)
-        if not pattern.has_any:
+        if not pattern.is_broad:
             return None
-        if self.exposure is Exposure.PROHIBIT_ASTERISK:
+        if self.exposure is Exposure.PROHIBIT_ASTERISK and pattern.has_any:
             hint = "list each name that is needed, or change the preference wildcard_exposure"
             return Objection(f"{pattern} has an asterisk, and the preferences allow none", hint)
         if not len(self.suffixes):

@@ -62,6 +62,15 @@ class Fqdn:
         return Fqdn, (self.labels,)
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text is a name, as `Fqdn.parse` has it."""
+    try:
+        Fqdn.parse(text)
+    except InvalidName:
+        return False
+    return True
+
+
 def quote(text: str) -> str:
     """Return `text` in quotation marks, shortened to what a message has room for."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")

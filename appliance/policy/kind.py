@@ -141,7 +141,7 @@ class PrivateNetworks:
 
     def schema(self) -> Mapping[str, object]:
         """Return the form of a CIDR block in one that is private."""
-        octet = r"\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+        octet = r"(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]))"
         blocks = (
             rf"10{octet}{{3}}/([89]|[12][0-9]|3[0-2])",
             rf"100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7]){octet}{{2}}/([12][0-9]|3[0-2])",

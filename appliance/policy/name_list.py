@@ -19,7 +19,7 @@ from appliance.errors import InvalidList, InvalidName
 from appliance.policy.annotation import Allow, Fault, Protocol
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn, quote
-from appliance.policy.pattern import Pattern, is_pattern
+from appliance.policy.pattern import Pattern, is_meant_as_pattern
 from appliance.policy.reference import Reference
 
 OCTETS_MAX = 65536
@@ -93,7 +93,7 @@ def parse_list(text: str, *, is_secret: bool) -> Content:
     more = 0
     for line, entry in _entries(text):
         try:
-            if is_pattern(entry):
+            if is_meant_as_pattern(entry):
                 patterns.setdefault(Pattern.parse(entry), line)
             else:
                 names.setdefault(Fqdn.parse(entry), line)

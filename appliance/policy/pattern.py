@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance.errors import InvalidName
-from appliance.policy.fqdn import Fqdn, quote
+from appliance.policy.fqdn import Fqdn, is_name, quote
 
 ANY = "*"  # one character or more
 ONE = "?"  # exactly one character
@@ -53,6 +53,11 @@ class Pattern:
         """Tell whether it holds a `*`."""
         return any(ANY in label for label in self.labels)
 
+    @property
+    def is_broad(self) -> bool:
+        """Tell whether one of its labels may be nearly anything: it holds a `*`, or several `?`."""
+        return any(ANY in label or label.count(ONE) > 1 for label in self.labels)
+
     def matches(self, name: Fqdn) -> bool:
         """Tell whether a name is one of those that it stands for."""
         return len(self.labels) == len(name.labels) and all(map(label_matches, self.labels, name.labels))
@@ -78,6 +83,14 @@ def in_order(names: Iterable[Fqdn], patterns: Iterable[Pattern]) -> tuple[Entry,
 def is_pattern(text: str) -> bool:
     """Tell whether a text has a wildcard."""
     return ANY in text or ONE in text
+
+
+def is_meant_as_pattern(text: str) -> bool:
+    """Tell whether somebody wrote a pattern; a `+` between whole names or patterns is the wrong separator of a list."""
+    parts = text.split(ONE_IN_AWS)
+    if len(parts) > 1 and all(is_name(part) or (is_pattern(part) and "." in part.strip(".")) for part in parts):
+        return False
+    return is_pattern(text) or len(parts) > 1
 
 
 class Glob:

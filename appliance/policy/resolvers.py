@@ -6,6 +6,7 @@ Source: what their operators publish, and what browsers and systems offer to cho
 """
 
 from appliance.policy.fqdn import Fqdn
+from appliance.policy.pattern import Pattern, label_matches
 
 # With all names below them: some operators give each customer one.
 PUBLIC_RESOLVERS = frozenset(
@@ -56,3 +57,12 @@ PUBLIC_RESOLVERS = frozenset(
 def is_public_resolver(name: Fqdn) -> bool:
     """Tell whether a name is one of PUBLIC_RESOLVERS, or lies below one."""
     return any(Fqdn(name.labels[start:]) in PUBLIC_RESOLVERS for start in range(len(name.labels) - 1))
+
+
+def reached_by(pattern: Pattern) -> Fqdn | None:
+    """Return one of PUBLIC_RESOLVERS that a pattern matches, or that it matches names below; None if there is none."""
+    for resolver in sorted(PUBLIC_RESOLVERS):
+        tail = pattern.labels[-len(resolver.labels) :]
+        if len(tail) == len(resolver.labels) and all(map(label_matches, tail, resolver.labels)):
+            return resolver
+    return None

@@ -229,7 +229,7 @@ ROWS = (
         mark="N16",
         attack="a name that ends like a listed one, or holds it",
         defence="names and patterns are compared label by label; no wildcard stands for a dot, or what anybody could "
-        "register",
+        "register, but for a single `?` in a label",
         codes=(Reason.NAME_NOT_LISTED,),
         unit=(
             *(
@@ -239,6 +239,7 @@ ROWS = (
             "tests/test_pattern.py::test_matches[*.example.com]",
             "tests/test_exposure.py::test_what_a_pattern_reaches[*.github.io]",
             "tests/test_exposure.py::test_what_a_pattern_reaches[exam*le.com]",
+            "tests/test_exposure.py::test_several_question_marks_are_judged_as_an_asterisk",
         ),
         story=_sent(
             "N16, a longer first label",

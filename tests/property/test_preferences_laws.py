@@ -3,7 +3,7 @@
 import json
 from datetime import date
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -96,6 +96,27 @@ def test_the_schema_and_the_reader_agree(document: object) -> None:
     _, problems = parse_preferences(json.dumps(document), DEFAULTS)
 
     assert VALIDATOR.is_valid(document) == (not problems)
+
+
+OCTETS = st.integers(0, 256) | st.sampled_from([0, 16, 31, 64, 127, 168])
+BLOCKS = st.builds(
+    "{}.{}.{}.{}/{}".format, st.sampled_from([9, 10, 100, 172, 192]), OCTETS, OCTETS, OCTETS, st.integers(0, 33)
+)
+
+
+@given(BLOCKS)
+@example("10.9.0.0/16")
+@example("10.000/8")
+@example("100.64.0.0/10")
+@example("172.31.255.255/32")
+@example("192.168.1.0/24")
+def test_the_schema_and_the_reader_agree_on_private_networks(block: str) -> None:
+    """But for the bits of a host, which no expression of a schema can forbid."""
+    document = {"%default": {"private_destinations": [block]}}
+    _, problems = parse_preferences(json.dumps(document), DEFAULTS)
+    is_taken = not [problem for problem in problems if "host" not in problem.change.reason]
+
+    assert VALIDATOR.is_valid(document) == is_taken
 
 
 @given(PREFERENCES, PREFERENCES)
