@@ -131,7 +131,8 @@ class Closing:
             return Verdict.DROP
         if from_client:
             offset = offset_of(packet.sequence, flow.base)
-            inspected = flow.client.contiguous[max(offset, 0) : flow.hello_end]
+            hello = flow.client.contiguous[: flow.hello_end]
+            inspected = hello[min(max(offset, 0), len(hello)) :]  # mypyc takes no start behind the end
             if offset < 0 or packet.payload[: len(inspected)] != inspected[: len(packet.payload)]:
                 return Verdict.DENY
         return Verdict.PASS

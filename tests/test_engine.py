@@ -129,6 +129,14 @@ def test_packets_queued_before_the_kernel_knew_go_on_but_open_nothing() -> None:
     assert play.is_empty
 
 
+def test_what_follows_early_data_goes_on_as_well() -> None:
+    """It lies behind the hello, and so does what came with that."""
+    play = Play()
+    play.client(HELLO + EARLY_DATA)
+    play.server(REPLY)
+    assert play.client(bytes(10), len(HELLO + EARLY_DATA)) == verdict("pass", 3)
+
+
 def test_a_new_connection_on_the_same_ports_is_inspected() -> None:
     """Another initial sequence number is another connection, however lately the former one was allowed (X3)."""
     play = Play()
