@@ -32,11 +32,12 @@ from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy,
 from appliance.metrics import MetricsLine, Reading
 from appliance.pace import RETRY_MOST
 from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.brief import brief
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.listed import list_changes
 from appliance.policy.location import parse_aliases
-from appliance.policy.policy import EMPTY_POLICY, Change, Policy, compile_policy, diff_policy
+from appliance.policy.policy import EMPTY_POLICY, Change, Policy, changes_between, compile_policy
 from appliance.policy.preferences import Preferences
 from appliance.preference_reader import PreferenceReader
 from appliance.proving import Proof
@@ -199,7 +200,7 @@ class Supervisor:
         self._guard = self._preferences.guard
         policy = await asyncio.to_thread(compile_policy, inventory, self._guard)
         if policy.digest != self._policy.digest:
-            changes = await asyncio.to_thread(diff_policy, self._policy, policy)
+            changes = await asyncio.to_thread(brief, changes_between(self._policy, policy), before, inventory)
             self._book.forget(self._policy.names - policy.names)
             self._policy = policy
             self._resolver.maintain(policy.names)
@@ -221,7 +222,7 @@ class Supervisor:
         await self._end_flows()
         reason = f"{len(policy.clients)} clients, {len(policy.names)} names, {len(policy.rejections)} rejections"
         self._tell("policy", "accepted", reason, policy.digest)
-        self._tell_changes(changes, policy.digest)
+        await asyncio.to_thread(self._tell_changes, changes, policy.digest)  # thousands, the first time
 
     async def _prefer(self, preferences: Preferences) -> None:
         """Put new preferences in force: at the workers, then in the kernel's sets. They are told afterwards."""
@@ -356,8 +357,7 @@ class Supervisor:
 
     async def _count(self) -> None:
         """Write the metrics, from the start on: an appliance that does not become ready is what an alarm is for."""
-        interval = self._settings.logs_metrics_interval
-        identity = self._identity
+        interval, identity = self._settings.logs_metrics_interval, self._identity
         line = MetricsLine(deployment=self._settings.aws_deployment, zone=identity.zone, instance=identity.instance_id)
         before = Reading()
         while interval:

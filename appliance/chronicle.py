@@ -17,12 +17,15 @@ FLOW = "flow"
 CONFIG = "config"
 METRICS = "metrics"
 
+WRITE_OCTETS = 65536  # that one write of ours has, about: a larger one would rotate a file before its time
+
 
 class Chronicle:
     """The streams, `flow`, `config` and `metrics`, each to both places."""
 
     def __init__(self, settings: Settings, *, instance: str, region: str) -> None:
         self._instance = instance
+        self._write_octets = min(WRITE_OCTETS, settings.logs_max_octets // 16)
         self._lock = threading.Lock()
         self._journals = {
             stream: Journal(
@@ -59,8 +62,15 @@ class Chronicle:
 
     def _write_now(self, stream: str, events: Sequence[Event]) -> None:
         now = time.time()
-        if events:
-            self.write(stream, b"".join([render(event, now) for event in events]), int(now * 1000))
+        lines, size = [], 0
+        for event in events:
+            lines.append(render(event, now))
+            size += len(lines[-1])
+            if size >= self._write_octets:
+                self.write(stream, b"".join(lines), int(now * 1000))
+                lines, size = [], 0
+        if lines:
+            self.write(stream, b"".join(lines), int(now * 1000))
 
     @property
     def lost(self) -> int:

@@ -50,9 +50,12 @@ def shippers(monkeypatch: pytest.MonkeyPatch) -> list[Shipper]:
     return made
 
 
-def make(folder: Path, *, cloudwatch: bool) -> Chronicle:
+def make(folder: Path, *, cloudwatch: bool, max_octets: int = 1 << 26) -> Chronicle:
     settings = Settings(
-        logs_directory=str(folder / "log"), logs_spool=str(folder / "spool"), logs_cloudwatch=cloudwatch
+        logs_directory=str(folder / "log"),
+        logs_spool=str(folder / "spool"),
+        logs_cloudwatch=cloudwatch,
+        logs_max_octets=max_octets,
     )
     return Chronicle(settings, instance="i-1", region="eu-west-1")
 
@@ -98,3 +101,13 @@ def test_loss_is_told(tmp_path: Path, shippers: list[Shipper]) -> None:
     (line,) = read(tmp_path, CONFIG)
     assert (line["cat"], line["outcome"], line["instance"]) == ("error", "lost", "i-1")
     assert line["reason"] == "7 log events were lost on their way to CloudWatch: the spool is full"
+
+
+def test_a_flood_of_events_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+    chronicle = make(tmp_path, cloudwatch=False, max_octets=65536)
+    monkeypatch.setattr(chronicle, "write", lambda _, lines, __: writes.append(lines))
+    chronicle.tell(*[EVENT] * 1000)
+    assert sum(lines.count(b"\n") for lines in writes) == 1000
+    assert max(map(len, writes)) < 65536 // 8
+    assert all(lines.endswith(b"\n") for lines in writes)

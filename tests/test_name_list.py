@@ -7,7 +7,7 @@ from appliance.policy.annotation import Allow, parse_description
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.inventory import EgressRule, Inventory, SecurityGroup
 from appliance.policy.location import Location, Service, locate, parse_aliases
-from appliance.policy.name_list import FAULTS_TOLD, OCTETS_MAX, NameList, parse_list
+from appliance.policy.name_list import FAULTS_TOLD, OCTETS_MAX, Judge, NameList, parse_list
 from appliance.policy.policy import Policy, compile_policy, diff_policy
 from appliance.policy.reference import Reference, Store
 
@@ -328,3 +328,28 @@ def test_lists_of_a_later_part_replace_those_of_before() -> None:
 
     assert entries(compile_policy(whole)) == ["b.com", "own.com"]
     assert whole.names_elsewhere[SECRET] is other
+
+
+def test_a_list_is_judged_once_however_often_it_is_referred_to() -> None:
+    description = "discriminat:tls:@ssm/apps/acme/allow,own.com"
+    (annotation,) = parse_description(description).annotations
+    assert isinstance(annotation, Allow)
+    judge = Judge({REFERENCE: listing("a.com\n*.b.com")}, NONE)
+    first, second = (judge.gain(annotation, description, set()) for _ in range(2))
+    ((one, _),) = first.refused
+    ((other, _),) = second.refused
+    assert first == second
+    assert one.message is other.message
+
+
+def test_a_list_counts_for_each_protocol_of_a_description() -> None:
+    both = (
+        "discriminat:tls:@ssm/apps/acme/allow discriminat:ssh:@ssm/apps/acme/allow discriminat:tls:@ssm/apps/acme/allow"
+    )
+    policy = compile_policy(inventory(listing("a.com"), description=both))
+    assert sorted(rule.protocol for rule in policy.rules) == ["ssh", "tls"]
+
+
+def test_the_faults_of_a_list_are_told_once_of_one_description() -> None:
+    twice = "discriminat:tls:@ssm/apps/acme/allow discriminat:tls:@ssm/apps/acme/allow"
+    assert len(compile_policy(inventory(listing("a_b!"), description=twice)).rejections) == 1

@@ -111,31 +111,62 @@ def parse_list(text: str, *, is_secret: bool) -> Content:
     return Content(names, patterns, tuple(bad), is_secret)
 
 
-def gain(annotation: Allow, text: str, lists: NameLists, guard: Guard) -> Gain:
-    """Return what an annotation of the description `text` grants, with the lists that it refers to."""
-    granted, refused = guard.judge(annotation.patterns)
-    told = [(Fault(*objection, text, span), str(pattern)) for pattern, span, objection in refused]
-    found = Gain(set(annotation.names), set(granted), told)
-    for reference, span in annotation.references:
-        known = lists.get(reference)
-        for message, hint in _object_to(reference, known):
-            told.append((Fault(message, hint, text, span), ""))
-        if known is None or known.content is None:
-            continue
-        found.names.update(known.content.names)
-        objections = []
-        for pattern, line in known.content.patterns.items():
-            objection = _object_to_pattern(pattern, annotation.protocol, guard, is_secret=known.content.is_secret)
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What a list grants to one protocol: its patterns, and message, hint and shown pattern of each that is refused."""
+
+    patterns: frozenset[Pattern]
+    objections: tuple[tuple[str, str, str], ...]  # FAULTS_TOLD at most, and one that counts the others
+
+
+class Judge:
+    """Lists and what their patterns are judged by: each is judged once, however many annotations refer to it."""
+
+    def __init__(self, lists: NameLists, guard: Guard) -> None:
+        self._lists = lists
+        self._guard = guard
+        self._judged: dict[tuple[Protocol, Reference], _Judged] = {}
+
+    def gain(self, annotation: Allow, text: str, counted: set[tuple[Protocol, Reference]]) -> Gain:
+        """Return what an annotation of the description `text` grants, with the lists that it refers to.
+
+        Args:
+            counted: lists that earlier annotations of the description refer to, which count no more; more are added.
+        """
+        granted, refused = self._guard.judge(annotation.patterns)
+        told = [(Fault(*objection, text, span), str(pattern)) for pattern, span, objection in refused]
+        found = Gain(set(annotation.names), set(granted), told)
+        for reference, span in annotation.references:
+            key = annotation.protocol, reference
+            if key in counted:
+                continue
+            counted.add(key)
+            known = self._lists.get(reference)
+            for message, hint in _object_to(reference, known):
+                told.append((Fault(message, hint, text, span), ""))
+            if known is None or known.content is None:
+                continue
+            if key not in self._judged:
+                self._judged[key] = self._judge(reference, known.content, annotation.protocol)
+            judged = self._judged[key]
+            found.names.update(known.content.names)
+            found.patterns.update(judged.patterns)
+            told += [(Fault(message, hint, text, span), shown) for message, hint, shown in judged.objections]
+        return found
+
+    def _judge(self, reference: Reference, content: Content, protocol: Protocol) -> _Judged:
+        granted, objections = [], []
+        for pattern, line in content.patterns.items():
+            objection = _object_to_pattern(pattern, protocol, self._guard, is_secret=content.is_secret)
             if objection is None:
-                found.patterns.add(pattern)
+                granted.append(pattern)
             else:
                 message, hint, shown = objection
-                objections.append((Fault(f"{reference} line {line}: {message}", hint, text, span), shown))
-        told += objections[:FAULTS_TOLD]
-        if len(objections) > FAULTS_TOLD:
-            message = f"{reference}: {len(objections) - FAULTS_TOLD} more patterns do not count"
-            told.append((Fault(message, "mend the others first", text, span), ""))
-    return found
+                objections.append((f"{reference} line {line}: {message}", hint, shown))
+        if (more := len(objections) - FAULTS_TOLD) > 0:
+            others = f"{reference}: {more} more patterns do not count", "mend the others first", ""
+            objections[FAULTS_TOLD:] = [others]
+        return _Judged(frozenset(granted), tuple(objections))
 
 
 def _object_to_pattern(

@@ -26,9 +26,10 @@ from appliance.policy.excess import take_out_excess
 from appliance.policy.exposure import Guard
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import EgressRule, Groups, Inventory, groups_by_address
-from appliance.policy.name_list import gain
+from appliance.policy.name_list import Judge
 from appliance.policy.pattern import Entry, Pattern, in_order, is_pattern
 from appliance.policy.pattern_index import PatternIndex, index_groups
+from appliance.policy.reference import Reference
 from appliance.policy.shape import object_to
 from appliance.policy.table import merge
 
@@ -145,10 +146,10 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
     written: dict[Rule, tuple[str, Span]] = {}
     see_thru: dict[str, SeeThruGrant] = {}
     rejections: set[Rejection] = set()
-    lists, names_elsewhere = inventory.lists, inventory.names_elsewhere
+    lists, judge = inventory.lists, Judge(inventory.names_elsewhere, guard)
     for group in inventory.groups:
         for egress in group.rules:
-            description = parse_description(egress.description)
+            description, counted = parse_description(egress.description), set[tuple[Protocol, Reference]]()
             faults = list(description.faults)
             for annotation in description.annotations:
                 if isinstance(annotation, SeeThru):
@@ -157,7 +158,7 @@ def compile_policy(inventory: Inventory, guard: Guard = Guard()) -> Policy:  # n
                 elif objections := list(object_to(egress, annotation, lists)):
                     faults += objections
                 else:
-                    found = gain(annotation, egress.description, names_elsewhere, guard)
+                    found = judge.gain(annotation, egress.description, counted)
                     rejections.update(Rejection(group.id, egress.reference, *refusal) for refusal in found.refused)
                     if found.names or found.patterns:
                         rule = _rule(group.id, egress, annotation.protocol, lists)
@@ -203,18 +204,18 @@ class Change:
 
 def diff_policy(old: Policy, new: Policy) -> tuple[Change, ...]:
     """Return what changed, in a stable order: clients, names, see-thru, lists, errors; what went before what came."""
+    return tuple(changes_between(old, new))
+
+
+def changes_between(old: Policy, new: Policy) -> Iterator[Change]:
+    """Yield the same, one at a time: there may be a million."""
     if old.digest == new.digest:
-        return ()
-    return (
-        *_client_changes("removed", old, new),
-        *_client_changes("accepted", new, old),
-        *_name_changes("removed", old, new),
-        *_name_changes("accepted", new, old),
-        *_see_thru_changes("removed", old, new),
-        *_see_thru_changes("accepted", new, old),
-        *_list_changes(old, new),
-        *_new_errors(old, new),
-    )
+        return
+    for tell in (_client_changes, _name_changes, _see_thru_changes):
+        yield from tell("removed", old, new)
+        yield from tell("accepted", new, old)
+    yield from _list_changes(old, new)
+    yield from _new_errors(old, new)
 
 
 def _client_changes(outcome: str, these: Policy, others: Policy) -> Iterator[Change]:

@@ -87,7 +87,7 @@ class Preferences:
 
     flow_log_verbosity: Verbosity = field(
         default=Verbosity.FULL,
-        metadata=_row(Choice(Verbosity), "which flow events are written; the config log is always whole"),
+        metadata=_row(Choice(Verbosity), "which flow events are written; the config log is always written"),
     )
     see_thru: date | None = field(
         default=None,

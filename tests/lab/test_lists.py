@@ -74,6 +74,12 @@ def test_names_of_a_list_pass_and_its_edits_count(lab: Lab) -> None:
     assert not client.curl(f"https://{goes.name}/").ok
     refused(lab, goes, "name_not_listed", src=client.address)
 
+    skip = so_far(lab)
+    write(lab, "/apps/Acme/allow", ",".join([stays.name, comes.name, *(f"n{i}.ssm.test" for i in range(50))]))
+    wait_told(lab, skip, "and 30 more, 50 in all, by @ssm/apps/Acme/allow", cat="fqdn", outcome="accepted", fqdn="")
+    named = [event for event in lab.appliance.config_events()[skip:] if event["cat"] == "fqdn" and event["fqdn"]]
+    assert len(named) == 20
+
 
 def test_names_of_a_secret_pass(lab: Lab) -> None:
     """And beside a reference, names of the rule's own; patterns, too."""

@@ -6,7 +6,7 @@ from appliance.errors import InvalidList, InvalidName
 from appliance.policy.annotation import Allow, parse_description
 from appliance.policy.exposure import Exposure, Guard
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.name_list import FAULTS_TOLD, OCTETS_MAX, NameList, gain, parse_list
+from appliance.policy.name_list import FAULTS_TOLD, OCTETS_MAX, Judge, NameList, parse_list
 from appliance.policy.pattern import Pattern
 from appliance.policy.reference import Reference, Store
 
@@ -44,7 +44,7 @@ def check(octets: bytes) -> str:
         assert isinstance(allow, Allow)
         for exposure in Exposure:
             for known in (NameList(SECRET, secret), NameList(PLAIN, plain)):
-                found = gain(allow, description, {known.reference: known}, Guard(exposure))
+                found = Judge({known.reference: known}, Guard(exposure)).gain(allow, description, set())
                 assert found.names == names
                 assert found.patterns <= patterns
                 assert all(fault.render() for fault, _ in found.refused)
