@@ -37,6 +37,8 @@ class Judge:
 
     def learn(self, answer: Answer, now: float) -> bool:
         """Take in an answer about a name that may be reached; tell whether it brought an address that was not held."""
+        if answer.error == "overloaded":  # nothing was asked: no failure of the name
+            return False
         policy = self._standing.policy
         if policy.digest and answer.name not in policy.names and not self._is_endpoint(answer.name):
             if not policy.patterns.matches(answer.name):

@@ -43,7 +43,7 @@ class Waiting:
         for name, _ in zip(names, range(self._limits.names_per_look_up), strict=False):
             flows = self._by_name.setdefault(name, set())
             if not flows:
-                out.append(Resolve(name))
+                out.append(Resolve(name, flow.key[0]))
             flows.add(flow)
             flow.waiting_for.add(name)
         return bool(flow.waiting_for)
