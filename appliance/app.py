@@ -25,7 +25,7 @@ from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
 from appliance.edge.resolver import Resolver
 from appliance.edge.service_manager import ServiceManager
-from appliance.edge.stub import OVERLOADED, ResolverLimits
+from appliance.edge.stub import ResolverLimits
 from appliance.errors import AwsError
 from appliance.event import change_event, config_event
 from appliance.membership import Membership

@@ -25,8 +25,8 @@ from functools import partial
 from typing import Final
 
 from appliance.address import Ipv4
-from appliance.edge.stub import NO_ADDRESS, NXDOMAIN, OVERLOADED, ResolverLimits, Stub
-from appliance.policy.addresses import Answer
+from appliance.edge.stub import NO_ADDRESS, NXDOMAIN, ResolverLimits, Stub
+from appliance.policy.addresses import OVERLOADED, Answer
 from appliance.policy.fqdn import Fqdn
 
 NEW: Final = 0.0  # due time of a name never asked for

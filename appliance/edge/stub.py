@@ -24,7 +24,6 @@ NXDOMAIN: Final = "nxdomain"  # the name, or the target of its CNAME, does not e
 NO_ADDRESS: Final = "no_address"  # it exists, but has no A record
 SERVFAIL: Final = "servfail"  # every name server refused, failed or answered nonsense
 TIMEOUT: Final = "timeout"  # no name server answered in time, or none could be reached
-OVERLOADED: Final = "overloaded"  # our own limit; nothing was asked
 TOO_LARGE: Final = "too_large"  # more octets or records than an honest name has; it was not parsed
 
 EDNS_PAYLOAD: Final = 1232  # octets: fits the smallest IPv6 MTU, so it is never fragmented (DNS flag day 2020)
@@ -50,9 +49,7 @@ class ResolverLimits:
     negative_ceiling: float = 30.0  # seconds: how long "there is no such name" is believed
     trouble: float = 5.0  # seconds: how long a failure to find out is left alone
     same_name: float = 1.0  # seconds between two queries for one name, however urgent
-    backed_off: float = (
-        300.0  # seconds: the longest that a listed name whose look-ups fail is left alone
-    )
+    backed_off: float = 300.0  # seconds: the longest that a listed name whose look-ups fail is left alone
     concurrency: int = 256  # background look-ups in flight
     failing_concurrency: int = 32  # those among them of names whose last look-up failed
     rate: float = 200.0  # background look-ups a second; AWS drops above 1,024 packets a second and interface

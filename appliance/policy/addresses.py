@@ -15,6 +15,7 @@ from appliance.policy.fqdn import Fqdn
 GRACE = 3600.0  # seconds an address is believed beyond its TTL
 TTL_FLOOR = 5.0  # seconds
 TTL_CEILING = 86400.0  # seconds
+OVERLOADED = "overloaded"  # error of an answer by our own limit: nothing was asked, and the name is not to blame
 ADDRESSES_MAX = 4096  # addresses of one name (ours)
 
 
