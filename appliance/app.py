@@ -32,7 +32,7 @@ from appliance.membership import Membership
 from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy, NewPreferences, WantClient, WantName
 from appliance.metrics import MetricsLine, Reading
 from appliance.pace import RETRY_MOST
-from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.addresses import OVERLOADED, AddressBook, Answer
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
 from appliance.policy.listed import list_changes
@@ -295,7 +295,7 @@ class Supervisor:
     def _on_worker_death(self, queue: int, code: int) -> None:
         self._tell("error", "restarted", f"the worker of queue {queue} ended with code {code}; its flows are refused")
 
-    async def _answer(self, name: Fqdn, client: Ipv4, reply: Send) -> None:
+    async def _answer(self, name: Fqdn, client: Ipv4 | None, reply: Send) -> None:
         answer = await self._resolver.look_up(name, fresh=True, client=client)
         if answer.error == OVERLOADED:  # every other answer has been broadcast, and one must not count twice
             reply(NewAnswers((answer,)))

@@ -56,7 +56,7 @@ class Resolve:
     """Look a listed name up now; the outcome comes back through `Engine.on_answer`. `client`: on whose behalf."""
 
     name: Fqdn
-    client: Ipv4 = field(default=0, compare=False)
+    client: Ipv4 | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class WantName:
     """Look this name up now, for this client, whose share of the look-ups it takes."""
 
     name: Fqdn
-    client: Ipv4 = 0
+    client: Ipv4 | None = None
 
 
 @dataclass(frozen=True, slots=True)

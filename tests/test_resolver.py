@@ -320,8 +320,8 @@ def test_fat_answers_are_not_parsed(server: DnsServer) -> None:
     server.zone["fat.example.com"] = record({"addresses": [f"203.0.{n >> 8}.{n & 255}" for n in range(3900)]})
     server.zone["many.example.com"] = record({"addresses": [f"203.0.{n >> 8}.{n & 255}" for n in range(300)]})
 
-    assert look_up(server, "fat.example.com").error == "too_large"
-    assert look_up(server, "many.example.com").error == "too_large"
+    assert look_up(server, "fat.example.com", limits=ResolverLimits()).error == "too_large"
+    assert look_up(server, "many.example.com", limits=ResolverLimits()).error == "too_large"
     assert server.queries[-1].transport == "tcp"
 
 

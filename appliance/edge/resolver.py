@@ -55,7 +55,7 @@ class Resolver:
         self._on_answer = on_answer
         self._in_flight: dict[Fqdn, asyncio.Task[Answer]] = {}
         self._urgent = 0  # queries in flight that look_up() began
-        self._shares: dict[Ipv4, _Share] = {}  # of clients for whom there are look-ups
+        self._shares: dict[Ipv4 | None, _Share] = {}  # of clients for whom there are look-ups
         self._urgent_tokens = _Bucket(self._limits.urgent_rate, self._limits.urgent_rate)
         self._recent: OrderedDict[Fqdn, tuple[Answer, float]] = OrderedDict()  # answer and when, oldest first
         self._due: dict[Fqdn, float] = {}  # every listed name: when its next refresh is due, NEW, or as of its start
@@ -69,7 +69,7 @@ class Resolver:
         self.queries = 0  # look-ups made
         self.failures = 0  # look-ups without an address
 
-    async def look_up(self, name: Fqdn, *, fresh: bool = False, client: Ipv4 = 0) -> Answer:
+    async def look_up(self, name: Fqdn, *, fresh: bool = False, client: Ipv4 | None = None) -> Answer:
         """Return the addresses of a name, from memory while they are valid, else from the VPC resolver.
 
         Concurrent calls for one name share one query, also with the background's.
