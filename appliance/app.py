@@ -23,9 +23,8 @@ from appliance.edge import autoscaling, ssm, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
-from appliance.edge.resolver import Resolver
+from appliance.edge.resolver import Resolver, ResolverLimits
 from appliance.edge.service_manager import ServiceManager
-from appliance.edge.stub import ResolverLimits
 from appliance.errors import AwsError
 from appliance.event import change_event, config_event
 from appliance.membership import Membership

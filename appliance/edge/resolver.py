@@ -33,6 +33,8 @@ NEW: Final = 0.0  # due time of a name never asked for
 TICK: Final = 0.02  # seconds between two batches of background queries: small ones, for held packets wait too
 IDLE: Final = 60.0  # seconds between two looks at an empty schedule
 
+__all__ = ["Resolver", "ResolverLimits"]
+
 OnAnswer = Callable[[Answer], None]
 
 
