@@ -881,6 +881,15 @@ def test_an_answer_without_the_address_is_final_if_it_brings_no_news() -> None:
     ]
 
 
+def test_a_look_up_that_our_own_limit_refused_is_no_failure_of_the_name() -> None:
+    """It is told as what it is, and the next flow asks again."""
+    play = Play(answers=())
+    assert play.client(HELLO) == [Resolve(NAME)]
+    assert play.answers(Answer(NAME, (), 1.0, "overloaded"))[0] == refused("client", "look_ups_limited")
+    assert "too many look-ups at once" in str(play.events[-1]["reason"])
+    assert play.engine._judge._book.trouble(NAME) == ""
+
+
 def test_answers_that_keep_changing_are_asked_for_three_times() -> None:
     """A name that rotates gets its chance; a flow does not wait for ever (D1, D3)."""
     play = Play(server=ELSEWHERE)
