@@ -9,6 +9,7 @@ from appliance.command import LookUpClient, Resolve, SetVerdict
 from appliance.engine import DRIBBLE_SEGMENTS
 from appliance.limits import Limits
 from appliance.origin import Origin
+from appliance.policy.addresses import Answer
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import EMPTY_POLICY, compile_policy
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
