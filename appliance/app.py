@@ -23,7 +23,7 @@ from appliance.edge import autoscaling, ssm, system
 from appliance.edge.health import HealthServer
 from appliance.edge.imds import Identity, Imds
 from appliance.edge.journal import render
-from appliance.edge.resolver import OVERLOADED, Resolver, ResolverLimits
+from appliance.edge.resolver import Resolver, ResolverLimits
 from appliance.edge.service_manager import ServiceManager
 from appliance.errors import AwsError
 from appliance.event import change_event, config_event
@@ -31,7 +31,7 @@ from appliance.membership import Membership
 from appliance.messages import ClientAnswered, FlowLines, NewAnswers, NewPolicy, NewPreferences, WantClient, WantName
 from appliance.metrics import MetricsLine, Reading
 from appliance.pace import RETRY_MOST
-from appliance.policy.addresses import AddressBook, Answer
+from appliance.policy.addresses import OVERLOADED, AddressBook, Answer
 from appliance.policy.brief import brief
 from appliance.policy.fqdn import Fqdn
 from appliance.policy.inventory import Inventory, NetworkInterface
@@ -286,8 +286,8 @@ class Supervisor:
         match message:
             case FlowLines(lines, _, millis):
                 self._chronicle.write(FLOW, lines, millis)
-            case WantName(name):
-                self._spawn(self._answer(name, reply))
+            case WantName(name, client):
+                self._spawn(self._answer(name, client, reply))
             case WantClient(client):
                 self._wanted.add(client)
                 self._wanting.set()
@@ -295,8 +295,8 @@ class Supervisor:
     def _on_worker_death(self, queue: int, code: int) -> None:
         self._tell("error", "restarted", f"the worker of queue {queue} ended with code {code}; its flows are refused")
 
-    async def _answer(self, name: Fqdn, reply: Send) -> None:
-        answer = await self._resolver.look_up(name, fresh=True)
+    async def _answer(self, name: Fqdn, client: Ipv4 | None, reply: Send) -> None:
+        answer = await self._resolver.look_up(name, fresh=True, client=client)
         if answer.error == OVERLOADED:  # every other answer has been broadcast, and one must not count twice
             reply(NewAnswers((answer,)))
 

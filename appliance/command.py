@@ -6,7 +6,7 @@ Everything here is pure.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from appliance.address import Ipv4
@@ -53,9 +53,10 @@ class SendReset:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Look a listed name up now; the outcome comes back through `Engine.on_answer`."""
+    """Look a listed name up now; the outcome comes back through `Engine.on_answer`. `client`: on whose behalf."""
 
     name: Fqdn
+    client: Ipv4 | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from appliance.limits import Limits
 from appliance.oddity import NOT_DATA, fault_of_segment, verdict_on_probe
 from appliance.origin import Origin
 from appliance.plaintext import Plaintext
-from appliance.policy.addresses import Answer
+from appliance.policy.addresses import OVERLOADED, Answer
 from appliance.policy.decision import Decision
 from appliance.policy.policy import Policy
 from appliance.policy.preferences import Ech, Gating, Preferences
@@ -161,11 +161,13 @@ class Engine:
         """Learn what DNS says of a name; flows that wait for it go on."""
         news = self._judge.learn(answer, now)
         out = self._gate.on_answer(answer.name, now)
-        for flow in self._waiting.answered_name(answer.name):
+        for flow in self._waiting.answered_name(answer.name, answer.client):
             decision = self._judge.decide(flow, now)
             if decision.reason in AWAITABLE and flow.waiting_for:
                 continue  # another listed name may have the address
             # Answers that change, or give a part of what is known, are asked for again (D1, D3).
+            if answer.error == OVERLOADED:
+                decision = self._judge.not_asked(decision)
             partial = not answer.error and len(answer.addresses) < self._judge.known(answer.name, now)
             self._rule(flow, decision, now, out, may_ask=news or partial)
         return out

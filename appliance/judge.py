@@ -9,7 +9,7 @@ from appliance.address import Ipv4
 from appliance.errors import Malformed
 from appliance.flow import Flow
 from appliance.limits import Limits
-from appliance.policy.addresses import LEARNT_ADDRESSES_MAX, AddressBook, Answer
+from appliance.policy.addresses import LEARNT_ADDRESSES_MAX, OVERLOADED, AddressBook, Answer
 from appliance.policy.allowance import Allowance
 from appliance.policy.crls import BY_PORT, CRL_PORT, Endpoints, decide_fetch, endpoints_of
 from appliance.policy.decision import Decision, decide_name, decide_port, decide_ssh, deny_syn, may_reach
@@ -37,6 +37,8 @@ class Judge:
 
     def learn(self, answer: Answer, now: float) -> bool:
         """Take in an answer about a name that may be reached; tell whether it brought an address that was not held."""
+        if answer.error == OVERLOADED:
+            return False
         policy = self._standing.policy
         if policy.digest and answer.name not in policy.names and not self._is_endpoint(answer.name):
             if answer.name not in self._learnt:
@@ -69,6 +71,12 @@ class Judge:
             self._book.forget(self._learnt.want(flow.hello.fqdn, decision.entry))
             return True, decision
         return False, decision._replace(reason=Reason.LOOK_UPS_LIMITED, detail=f"by {decision.entry}")
+
+    def not_asked(self, decision: Decision) -> Decision:
+        """Return what becomes of a decision where our own limit kept us from asking for a name."""
+        if decision.reason not in AWAITABLE:
+            return decision
+        return decision._replace(reason=Reason.LOOK_UPS_LIMITED, detail="too many look-ups at once")
 
     def prefer(self, preferences: Preferences) -> None:
         """Decide by these preferences from now on."""

@@ -82,9 +82,10 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class WantName:
-    """Look this name up now."""
+    """Look this name up now, for this client, whose share of the look-ups it takes."""
 
     name: Fqdn
+    client: Ipv4 | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.DESTINATION_NOT_IN_RULE: "the name is listed, but not for this destination: see the rule's CIDR",
     Reason.NAME_NOT_LISTED: "the name is not listed for this port",
     Reason.NAME_UNRESOLVED: "the name is listed, but the VPC resolver gives no address for it",
-    Reason.LOOK_UPS_LIMITED: "a listed pattern matches the name, but its client has asked for too many new names",
+    Reason.LOOK_UPS_LIMITED: "the name was not looked up, for too many were wanted",
     Reason.ADDRESS_MISMATCH: "the destination is not an address of the name",
     Reason.ADDRESS_NOT_LISTED: "not even a SYN goes out: no name listed for the port has the destination's address",
     Reason.ANSWER_PRIVATE: "the name is listed, but resolves to private addresses only",

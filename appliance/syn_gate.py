@@ -67,7 +67,7 @@ class SynGate:
         for name in sorted(names):
             waiting = self._by_name.setdefault(name, set())
             if not waiting:
-                out.append(Resolve(name))
+                out.append(Resolve(name, packet.source))
             waiting.add(syn)
 
     def answered(self, name: Fqdn) -> list[HeldSyn]:

@@ -13,11 +13,14 @@ from appliance.policy.fqdn import Fqdn
 
 
 class Waiting:
-    """Which flows wait for which answer. A question is asked once, however many flows wait for it."""
+    """Which flows wait for which answer. A client's question is asked once, however many of its flows wait for it.
+
+    Another client asks for itself: DNS is asked once for both (edge/resolver.py), and nobody waits in another's queue.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._by_name: dict[Fqdn, set[Flow]] = {}
+        self._by_name: dict[Fqdn, dict[Ipv4, set[Flow]]] = {}
         self._by_client: dict[Ipv4, set[Flow]] = {}
 
     @property
@@ -41,9 +44,9 @@ class Waiting:
         if not self._may_ask(flow):
             return False
         for name, _ in zip(names, range(self._limits.names_per_look_up), strict=False):
-            flows = self._by_name.setdefault(name, set())
+            flows = self._by_name.setdefault(name, {}).setdefault(flow.key[0], set())
             if not flows:
-                out.append(Resolve(name))
+                out.append(Resolve(name, flow.key[0]))
             flows.add(flow)
             flow.waiting_for.add(name)
         return bool(flow.waiting_for)
@@ -52,12 +55,16 @@ class Waiting:
         flow.look_ups += 1
         return flow.look_ups <= self._limits.look_ups_per_flow
 
-    def answered_name(self, name: Fqdn) -> list[Flow]:
-        """Return the flows that waited for this name; they no longer do."""
-        flows = self._by_name.pop(name, set())
+    def answered_name(self, name: Fqdn, client: Ipv4 | None = None) -> list[Flow]:
+        """Return the flows that waited for this name, of one client or of all; they no longer do."""
+        waiting = self._by_name.pop(name, {})
+        others = {other: flows for other, flows in waiting.items() if client not in (None, other)}
+        if others:
+            self._by_name[name] = others
+        flows = [flow for other in waiting.keys() - others.keys() for flow in waiting[other]]
         for flow in flows:
             flow.waiting_for.discard(name)
-        return list(flows)
+        return flows
 
     def answered_client(self, client: Ipv4) -> list[Flow]:
         """Return the flows that waited for this client; they no longer do."""
@@ -68,10 +75,13 @@ class Waiting:
         if not flow.look_ups:
             return
         for name in flow.waiting_for:
-            flows = self._by_name.get(name)
+            waiting = self._by_name.get(name, {})
+            flows = waiting.get(flow.key[0])
             if flows is not None:
                 flows.discard(flow)
                 if not flows:
+                    del waiting[flow.key[0]]
+                if not waiting:
                     del self._by_name[name]
         flow.waiting_for.clear()
         flows = self._by_client.get(flow.key[0])

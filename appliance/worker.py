@@ -178,7 +178,7 @@ class Worker:
             elif isinstance(command, SendReset):
                 self._send_reset(command)
             elif isinstance(command, Resolve):
-                self._channel.send(WantName(command.name))
+                self._channel.send(WantName(command.name, command.client))
             else:
                 self._channel.send(WantClient(command.address))
 

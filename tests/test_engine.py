@@ -9,6 +9,7 @@ from appliance.command import LookUpClient, Resolve, SetVerdict
 from appliance.engine import DRIBBLE_SEGMENTS
 from appliance.limits import Limits
 from appliance.origin import Origin
+from appliance.policy.addresses import Answer
 from appliance.policy.inventory import Inventory, NetworkInterface, SecurityGroup
 from appliance.policy.policy import EMPTY_POLICY, compile_policy
 from appliance.policy.preferences import DEFAULTS, Ech, Preferences
@@ -887,6 +888,15 @@ def test_an_answer_without_the_address_is_final_if_it_brings_no_news() -> None:
         *resets(len(HELLO), 0, server=ELSEWHERE),
         *verdict("drop", 1),
     ]
+
+
+def test_a_look_up_that_our_own_limit_refused_is_no_failure_of_the_name() -> None:
+    """It is told as what it is, and the next flow asks again."""
+    play = Play(answers=())
+    assert play.client(HELLO) == [Resolve(NAME)]
+    assert play.answers(Answer(NAME, (), 1.0, "overloaded"))[0] == refused("client", "look_ups_limited")
+    assert "too many look-ups at once" in str(play.events[-1]["reason"])
+    assert play.engine._judge._book.trouble(NAME) == ""
 
 
 def test_answers_that_keep_changing_are_asked_for_three_times() -> None:

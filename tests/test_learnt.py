@@ -100,7 +100,7 @@ def test_new_names_are_rationed() -> None:
     for number in range(3):
         assert ask(play, name(number)) == [Resolve(name(number))]
     assert ask(play, name(3))[0] == refused("client", "look_ups_limited")
-    assert play.events[-1]["reason"].endswith("has asked for too many new names: by *.example.com")
+    assert play.events[-1]["reason"].endswith("too many were wanted: by *.example.com")
     play.address = Ipv4(CLIENT + 1)
     assert ask(play, name(3)) == [Resolve(name(3))]
     play.address = CLIENT

@@ -5,11 +5,13 @@ import contextlib
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from appliance.address import format_ipv4
-from appliance.edge.resolver import Resolver, ResolverLimits
+from appliance.edge.resolver import Resolver
+from appliance.edge.stub import ResolverLimits
 from appliance.policy.addresses import Answer
 from appliance.policy.fqdn import Fqdn
 from tests.dns_server import NEGATIVE_TTL, DnsServer, record
@@ -294,6 +296,46 @@ def test_look_ups_in_flight_are_bounded(server: DnsServer) -> None:
     run(server, story, limits=ResolverLimits(urgent_concurrency=4))
 
     assert len(server.queries) == 4
+
+
+def test_one_client_holds_up_nobody_else(server: DnsServer) -> None:
+    """Silent names of one client take its own share; another's look-up is answered at once (D13)."""
+
+    async def story(resolver: Resolver) -> None:
+        names = [Fqdn.parse(f"mute-{number}.example.com") for number in range(12)]
+        for name in names:
+            server.zone[str(name)] = record({"drop": True})
+        flood = asyncio.gather(*(resolver.look_up(name, client=1) for name in names))
+        await until(lambda: len(server.queries) >= 4)
+        answer = await resolver.look_up(Fqdn.parse("plain.example.com"), client=2)
+        assert answer.error == ""
+        assert not flood.done()
+        assert [answer.error for answer in await flood].count("overloaded") >= 4
+
+    run(server, story, limits=replace(QUICK, urgent_concurrency=8, client_concurrency=4, client_calls=8))
+
+
+def test_fat_answers_are_not_parsed(server: DnsServer) -> None:
+    """Too many records fail with an error of their own, over TCP too, and the name is not asked again at once."""
+    server.zone["fat.example.com"] = record({"addresses": [f"203.0.{n >> 8}.{n & 255}" for n in range(3900)]})
+    server.zone["many.example.com"] = record({"addresses": [f"203.0.{n >> 8}.{n & 255}" for n in range(300)]})
+
+    assert look_up(server, "fat.example.com", limits=ResolverLimits()).error == "too_large"
+    assert look_up(server, "many.example.com", limits=ResolverLimits()).error == "too_large"
+    assert server.queries[-1].transport == "tcp"
+
+
+def test_names_that_fail_are_asked_for_ever_less_often(server: DnsServer) -> None:
+    """Each failure doubles the wait."""
+
+    async def story(resolver: Resolver) -> None:
+        resolver.maintain(frozenset({Fqdn.parse("servfail.example.com")}))
+        await until(lambda: resolver.queries >= 4)
+
+    began = time.monotonic()
+    run(server, story, limits=replace(QUICK, trouble=0.1, jitter=0.0))
+
+    assert time.monotonic() - began >= 0.1 + 0.2 + 0.4
 
 
 def test_look_ups_that_are_waited_for_have_a_rate(server: DnsServer) -> None:

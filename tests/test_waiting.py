@@ -27,6 +27,20 @@ def test_a_name_is_asked_for_once_for_all_flows() -> None:
     assert out[2:] == [Resolve(NAME)]
 
 
+def test_a_client_waits_in_nobody_else_s_queue() -> None:
+    """It asks for itself, and what was refused to one is nothing to the other."""
+    waiting, out = Waiting(Limits()), []
+    one, other = flow(), Flow((CLIENT + 1, 1, SERVER, 443), 1000, Stream(100, 10))
+    waiting.ask_names(one, [NAME], out)
+    waiting.ask_names(other, [NAME], out)
+    assert [(command.name, command.client) for command in out] == [(NAME, CLIENT), (NAME, CLIENT + 1)]
+    assert waiting.answered_name(NAME, CLIENT) == [one]
+    assert waiting.answered_name(NAME, CLIENT) == []
+    assert (one.waiting_for, other.waiting_for) == (set(), {NAME})
+    waiting.forget(one)
+    assert waiting.answered_name(NAME) == [other]
+
+
 def test_a_flow_asks_a_few_times_only() -> None:
     """Names and clients count together."""
     waiting, one, out = Waiting(Limits(look_ups_per_flow=2)), flow(), []

@@ -19,6 +19,7 @@ from appliance.policy.fqdn import Fqdn
 GRACE = 3600.0  # seconds an address is believed beyond its TTL
 TTL_FLOOR = 5.0  # seconds
 TTL_CEILING = 86400.0  # seconds
+OVERLOADED = "overloaded"  # error of an answer by our own limit: nothing was asked, and the name is not to blame
 ADDRESSES_MAX = 4096  # addresses of one name (ours)
 LEARNT_ADDRESSES_MAX = 512  # addresses of one name that a pattern brought (ours)
 BOOK_MAX = 500_000  # addresses of all names (ours): about 110 MB of each process
@@ -30,12 +31,14 @@ class Answer:
 
     `ttl`: seconds, the least of the CNAME chain and its addresses.
     `error`: empty for success, else one word such as `nxdomain`, `servfail` or `timeout`.
+    `client`: of an OVERLOADED one, for whom nothing was asked: it says nothing to others that wait for the name.
     """
 
     name: Fqdn
     addresses: tuple[Ipv4, ...]
     ttl: float
     error: str = ""
+    client: Ipv4 | None = None
 
 
 class AddressBook:

@@ -12,7 +12,7 @@ from appliance.policy.inventory import Inventory
 from appliance.policy.policy import Change
 
 LISTED_TOLD = 20  # names of one rule that came, or went, by its lists; likewise patterns
-KIND_TOLD = 2000  # changes of one category and outcome: so a flood of one hides nothing of another
+KIND_TOLD = 20_000  # changes of one category and outcome: so a flood of one hides nothing of another
 
 _Place = tuple[str, str]  # Security Group, reference of a rule
 _Written = dict[_Place, tuple[set[str], list[str]]]
