@@ -123,12 +123,17 @@ ROWS = (
         mark="D13",
         attack="look-ups without end of names that nobody can list beforehand",
         defence="only names that are listed, or that a pattern matches, are looked up, a bounded number of times "
-        "for each flow, each once a second at most and all of them at a rate; those of patterns are rationed for each "
-        "client, failures are believed for a while, and so many names are kept",
+        "for each flow, each once a second at most and all of them at a rate; a client has a share of those in flight, "
+        "so that a silent name server holds up nobody else; those of patterns are rationed for each client, failures "
+        "are believed for a while, large answers are not parsed, and so many names and addresses are kept",
         codes=(Reason.NAME_NOT_LISTED, Reason.LOOK_UPS_LIMITED),
         unit=(
             f"{_ENGINE}a_name_that_is_not_listed_is_not_looked_up",
             f"{_RESOLVER}look_ups_in_flight_are_bounded",
+            f"{_RESOLVER}one_client_holds_up_nobody_else",
+            f"{_RESOLVER}fat_answers_are_not_parsed",
+            f"{_RESOLVER}names_that_fail_are_asked_for_ever_less_often",
+            "tests/test_waiting.py::test_a_client_waits_in_nobody_else_s_queue",
             f"{_RESOLVER}look_ups_that_are_waited_for_have_a_rate",
             f"{_RESOLVER}however_often_a_name_is_wanted_it_is_asked_for_once_an_interval[turning.example.com-1]",
             f"{_LEARNT}what_a_pattern_does_not_match_is_not_looked_up",
