@@ -350,13 +350,13 @@ def _settings_here(user_data: str) -> Settings:
 
 
 def _source(arguments: argparse.Namespace) -> "Source":
-    """Return where to read from; not every verb reads preferences, or from AWS."""
+    """Return where to read from; not every verb reads from AWS."""
     from appliance.sources import Source  # noqa: PLC0415
 
     return Source(
         arguments.security_groups,
         arguments.network_interfaces,
-        getattr(arguments, "preferences", None),
+        arguments.preferences,
         getattr(arguments, "preferences_parameter", ""),
         vpc_id=arguments.vpc_id,
         region=getattr(arguments, "region", ""),

@@ -23,6 +23,7 @@ from appliance.policy.pattern import ONE, ONE_IN_AWS, Entry, Pattern
 from appliance.policy.pattern_index import PatternIndex
 from appliance.policy.policy import compile_policy
 from appliance.policy.reach import reach_of
+from appliance.policy.reference import Reference
 from appliance.policy.resolvers import is_public_resolver, reached_by
 from appliance.policy.shape import object_to, unknown_list
 from appliance.report import Check, Finding, Report
@@ -48,12 +49,21 @@ class _Listing:
 
 
 class _Listed(NamedTuple):
-    """A name or a pattern, where in the description it comes from, and as what it is told."""
+    """A name or a pattern that counts, where in the description it comes from, and the list and line it stands in."""
 
     entry: Entry
     span: Span
-    shown: str
+    reference: Reference | None = None
+    line: int = 0
     is_secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The entry, as it may be told: of a secret the line alone."""
+        place = f"{self.reference} line {self.line}"
+        if self.is_secret:
+            return place
+        return f"{self.entry} ({place})" if self.reference else str(self.entry)
 
 
 def lint(inventory: Inventory, today: date, *, with_interfaces: bool, guard: Guard = Guard()) -> Report:  # noqa: B008
@@ -218,49 +228,50 @@ def _matched(listings: Iterable[_Listing], guard: Guard) -> Iterator[_Found]:
             yield Check.NAME_REPEATED, listing.egress.reference, _on(listing, message, "remove the repetition")
 
 
-def _entries(listing: _Listing, lists: NameLists) -> Iterator[_Listed]:
-    """Yield what an annotation for TLS lists, then what its lists hold; of a secret the lines alone are told."""
-    if listing.allow.protocol is not Protocol.TLS:
-        return
-    yield from (_Listed(name, listing.allow.span, str(name)) for name in listing.allow.names)
-    yield from (_Listed(pattern, span, str(pattern)) for pattern, span in listing.allow.patterns)
-    for reference, span in listing.allow.references:
+def _counting(listing: _Listing, lists: NameLists, guard: Guard) -> Iterator[_Listed]:
+    """Yield what counts of an annotation for TLS, then of its lists."""
+    if listing.allow.protocol is Protocol.TLS:
+        for each in _entries(listing.allow, lists):
+            if not isinstance(each.entry, Pattern) or guard.object_to(each.entry) is None:
+                yield each
+
+
+def _entries(allow: Allow, lists: NameLists) -> Iterator[_Listed]:
+    yield from (_Listed(name, allow.span) for name in allow.names)
+    yield from (_Listed(pattern, span) for pattern, span in allow.patterns)
+    for reference, span in allow.references:
         content = lists[reference].content if reference in lists else None
         if content is not None:
             held: tuple[tuple[Entry, int], ...] = (*content.names.items(), *content.patterns.items())
-            for entry, line in held:
-                place = f"{reference} line {line}"
-                shown = place if content.is_secret else f"{entry} ({place})"
-                yield _Listed(entry, span, shown, content.is_secret)
+            yield from (_Listed(entry, span, reference, line, content.is_secret) for entry, line in held)
 
 
 def _wide(listings: Iterable[_Listing], lists: NameLists, guard: Guard) -> Iterator[_Found]:
     """Yield the patterns that count, and yet match what anybody may register."""
     for listing in listings:
-        for entry, span, shown, is_secret in _entries(listing, lists):
-            if isinstance(entry, Pattern) and guard.object_to(entry) is None:
-                suffix = guard.suffixes.reach_of(entry)
-                if suffix:
-                    what = "a public suffix" if is_secret else f"{suffix}, a public suffix"
-                    message = f"{shown} reaches {what}: anybody may get a name that it matches"
-                    fault = Fault(message, "put its wildcards further left", listing.egress.description, span)
-                    yield Check.PATTERN_WIDE, listing.egress.reference, fault
+        for each in _counting(listing, lists, guard):
+            suffix = guard.suffixes.reach_of(each.entry) if isinstance(each.entry, Pattern) else ""
+            if suffix:
+                what = "a public suffix" if each.is_secret else f"{suffix}, a public suffix"
+                message = f"{each.shown} reaches {what}: anybody may get a name that it matches"
+                fault = Fault(message, "put its wildcards further left", listing.egress.description, each.span)
+                yield Check.PATTERN_WIDE, listing.egress.reference, fault
 
 
 def _resolvers(listings: Iterable[_Listing], lists: NameLists, guard: Guard) -> Iterator[_Found]:
     """Yield the rules that list a public resolver for TLS, or a pattern that matches one."""
     for listing in listings:
-        resolvers = [text for each in _entries(listing, lists) if (text := _resolver_of(each, guard))]
+        resolvers = [text for each in _counting(listing, lists, guard) if (text := _resolver_of(each))]
         if resolvers:
             message = f"{_some(resolvers)} answers anybody's questions over TLS"
             hint = "data can leave in questions to it, past the VPC's resolver: remove it unless that is meant"
             yield Check.RESOLVER_LISTED, listing.egress.reference, _on(listing, message, hint)
 
 
-def _resolver_of(listed: _Listed, guard: Guard) -> str:
+def _resolver_of(listed: _Listed) -> str:
     """Return the public resolver that an entry is or matches, as it may be told; empty if there is none."""
     if isinstance(listed.entry, Pattern):
-        resolver = reached_by(listed.entry) if guard.object_to(listed.entry) is None else None
+        resolver = reached_by(listed.entry)
         return "" if resolver is None else listed.shown if listed.is_secret else f"{resolver} by {listed.shown}"
     return listed.shown if is_public_resolver(listed.entry) else ""
 

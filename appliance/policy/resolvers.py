@@ -6,7 +6,7 @@ Source: what their operators publish, and what browsers and systems offer to cho
 """
 
 from appliance.policy.fqdn import Fqdn
-from appliance.policy.pattern import Pattern, label_matches
+from appliance.policy.pattern import Pattern
 
 # With all names below them: some operators give each customer one.
 PUBLIC_RESOLVERS = frozenset(
@@ -62,7 +62,6 @@ def is_public_resolver(name: Fqdn) -> bool:
 def reached_by(pattern: Pattern) -> Fqdn | None:
     """Return one of PUBLIC_RESOLVERS that a pattern matches, or that it matches names below; None if there is none."""
     for resolver in sorted(PUBLIC_RESOLVERS):
-        tail = pattern.labels[-len(resolver.labels) :]
-        if len(tail) == len(resolver.labels) and all(map(label_matches, tail, resolver.labels)):
+        if Pattern(pattern.labels[-len(resolver.labels) :]).matches(resolver):
             return resolver
     return None

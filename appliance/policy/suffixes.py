@@ -64,14 +64,13 @@ class Suffixes:
         if len(so_far) == len(from_right):
             return
         label = from_right[len(so_far)]
-        if not is_pattern(label):
-            child = node.children.get(label)
-            if child is not None:
-                yield from self._suffixes(child, from_right, (*so_far, label))
-        glob = Glob(label)
-        for known, child in node.children.items() if is_pattern(label) else ():
-            if known != _ALL and glob.matches(known):
-                yield from self._suffixes(child, from_right, (*so_far, known))
+        if is_pattern(label):
+            glob = Glob(label)
+            for known, below in node.children.items():
+                if known != _ALL and glob.matches(known):
+                    yield from self._suffixes(below, from_right, (*so_far, known))
+        elif (child := node.children.get(label)) is not None:
+            yield from self._suffixes(child, from_right, (*so_far, label))
         child = node.children.get(_ALL)
         if child is not None:
             yield from self._suffixes(child, from_right, (*so_far, label))
